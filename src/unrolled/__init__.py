@@ -1,0 +1,1 @@
+"""Training experiments for recurrent text classifiers."""

@@ -1,0 +1,9 @@
+"""What a user can mend is said in one sentence, without a traceback."""
+
+
+class UserError(ValueError):
+    """Something the user set or supplied does not work: a key, a file, a row.
+
+    The message gives the rule, the value, where it came from and the way out. The scripts print it alone and exit
+    with status 2; every other exception is a mistake of ours and keeps its traceback.
+    """
