@@ -1,0 +1,258 @@
+"""The token cache: every text of a source tokenised once, kept as flat arrays that later runs map into memory.
+
+An entry is a directory ``<cache_dir>/tokens/<name>-<key>``. The key is a hash of the contents of the source's files,
+of how they are read, and of the tokenizer's settings, so a changed file or setting never meets old tokens. Vocabulary
+and splits are not part of it: they are derived when loading.
+
+    types.json               every type that occurs, alphabetically
+    <split>.tokens.npy       [total] type ids, the narrowest integers that hold them
+    <split>.starts.npy       [N + 1] where each document begins
+    <split>.labels.npy       [N] class of each document
+    <split>.hashes.npy       [N] 64-bit hash of each text, to find duplicates
+    meta.json                class names, notes of the reader, size and SHA-256 of each file above
+
+An entry is written in a directory of its own and renamed when complete; readers verify it and rebuild a damaged one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.data.files import disk_errors, lock, sha256
+from unrolled.data.sources.source import Notes, Source
+from unrolled.data.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # part of the key: raise it when the layout or a tokenizer changes
+FLUSH = 1 << 20  # tokens that are held in memory while building
+
+
+@dataclass(frozen=True)
+class CachedSplit:
+    """The documents of one given split, in the order of the source; [N] documents, [total] tokens."""
+
+    tokens: NDArray[Any]  # [total] type ids, memory-mapped
+    starts: NDArray[np.int64]  # [N]
+    lengths: NDArray[np.int64]  # [N]
+    labels: NDArray[np.int64]  # [N] index into TokenCache.labels
+    hashes: NDArray[np.uint64]  # [N] of the texts
+
+
+@dataclass(frozen=True)
+class TokenCache:
+    """What an entry of the cache holds."""
+
+    path: Path
+    types: list[str]  # alphabetically, by code point
+    labels: list[str]  # names of the classes; numbers in order of value, otherwise alphabetically
+    splits: dict[str, CachedSplit]
+    notes: dict[str, Any]  # what the reader left out
+    fingerprint: dict[str, Any]
+    build_seconds: float
+
+
+class DamagedEntryError(Exception):
+    """A cache entry is not what was written."""
+
+
+def token_cache(source: Source, tokenizer: Tokenizer, cache_dir: Path) -> TokenCache:
+    """The tokens of ``source``, from the cache if they are there and undamaged, otherwise built.
+
+    Safe when several processes ask at once: one builds, the others wait for it.
+
+    Raises:
+        UserError: what is wrong with the source, or no room on the disk.
+    """
+    settings = {"format": FORMAT, "source": source.fingerprint(), "tokenizer": tokenizer.state()}
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_dir / "tokens"
+    name = "".join(character if character.isalnum() or character in "-_" else "_" for character in source.name)[:60]
+    path = folder / f"{name}-{key}"
+    try:
+        return _load(path)
+    except FileNotFoundError:
+        pass
+    except DamagedEntryError:
+        log.debug("Cache entry %s does not verify; looking again under the lock.", path)
+    with lock(folder / f"{key}.lock", f"is tokenising {source.name}") as locked:
+        try:
+            return _load(path)  # another run has built it meanwhile
+        except FileNotFoundError:
+            pass
+        except DamagedEntryError as damage:
+            log.warning("The token cache %s is damaged (%s); it is built again.", path, damage)
+            shutil.rmtree(path, ignore_errors=True)
+        with disk_errors(folder):
+            if locked:  # whatever is half built here belongs to a run that was killed
+                for abandoned in folder.glob(f".building-{key}-*"):
+                    shutil.rmtree(abandoned, ignore_errors=True)
+            scratch = folder / f".building-{key}-{uuid.uuid4().hex}"
+            scratch.mkdir()
+            try:
+                _build(source, tokenizer, settings, scratch)
+                try:
+                    scratch.rename(path)
+                except OSError:
+                    if not path.is_dir():  # otherwise: without locks another run was first, which is as good
+                        raise
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        return _load(path)
+
+
+def _load(path: Path) -> TokenCache:
+    """Read and verify an entry.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedEntryError: a file is missing or has another content than was written.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(path)
+    try:
+        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        if meta["check"] != _digest(meta):
+            raise DamagedEntryError("meta.json has changed")
+        for name, (size, digest) in meta["files"].items():
+            if (path / name).stat().st_size != size or sha256(path / name) != digest:
+                raise DamagedEntryError(f"{name} has changed")
+        splits = {}
+        for split in meta["splits"]:
+            bounds = np.load(path / f"{split}.starts.npy")
+            splits[split] = CachedSplit(
+                tokens=np.load(path / f"{split}.tokens.npy", mmap_mode="r"),
+                starts=bounds[:-1],
+                lengths=np.diff(bounds),
+                labels=np.load(path / f"{split}.labels.npy"),
+                hashes=np.load(path / f"{split}.hashes.npy"),
+            )
+        types = json.loads((path / "types.json").read_text(encoding="ascii"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedEntryError(str(error)) from error
+    return TokenCache(
+        path=path,
+        types=types,
+        labels=meta["labels"],
+        splits=splits,
+        notes=meta["notes"],
+        fingerprint=meta["settings"]["source"],
+        build_seconds=meta["build_seconds"],
+    )
+
+
+def _digest(meta: dict[str, Any]) -> str:
+    rest = {key: value for key, value in meta.items() if key != "check"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path: Path) -> None:
+    """Tokenise all splits of ``source`` into the empty directory ``path``. Reads one document at a time."""
+    began = time.perf_counter()
+    log.info("Tokenising %s (%s), once.", source.name, tokenizer.kind)
+    notes = Notes()
+    types = _Numbering()
+    classes = _Numbering()
+    for split in source.splits():
+        _tokenise(source, split, tokenizer, types, classes, notes, path)
+
+    ordered = sorted(types)
+    rank = _ranks(types, ordered)
+    narrow = np.uint8 if len(ordered) <= 1 << 8 else np.uint16 if len(ordered) <= 1 << 16 else np.int32
+    labels = sorted(classes, key=_label_order)
+    label_rank = _ranks(classes, labels)
+    words = 0
+    for split in source.splits():
+        words += _renumber(path, split, rank.astype(narrow))
+        given = np.load(path / f"{split}.labels.npy")
+        np.save(path / f"{split}.labels.npy", label_rank[given])
+    (path / "types.json").write_text(json.dumps(ordered), encoding="ascii")
+
+    seconds = time.perf_counter() - began
+    meta = {
+        "settings": settings,
+        "splits": list(source.splits()),
+        "labels": labels,
+        "notes": notes.as_dict(),
+        "tokens": words,
+        "build_seconds": round(seconds, 3),
+        "files": {file.name: (file.stat().st_size, sha256(file)) for file in sorted(path.iterdir())},
+    }
+    meta["check"] = _digest(json.loads(json.dumps(meta)))
+    (path / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    for file in path.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    log.info("Tokenised %s: %s tokens of %s types in %.1f s.", source.name, f"{words:,}", f"{len(ordered):,}", seconds)
+
+
+class _Numbering(defaultdict[str, int]):
+    """Numbers strings in the order in which they are first looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.default_factory = self.__len__
+
+
+def _ranks(numbering: _Numbering, ordered: list[str]) -> NDArray[np.int64]:
+    """For each number of ``numbering`` the place of its string in ``ordered``."""
+    ranks = np.empty(len(ordered), dtype=np.int64)
+    ranks[[numbering[name] for name in ordered]] = np.arange(len(ordered))
+    return ranks
+
+
+def _label_order(label: str) -> tuple[int, int, str]:
+    """Whole numbers by value and first, then all others alphabetically."""
+    digits = label.removeprefix("-")
+    return (0, int(label), label) if digits.isascii() and digits.isdigit() and len(digits) < 19 else (1, 0, label)
+
+
+def _tokenise(
+    source: Source, split: str, tokenizer: Tokenizer, types: _Numbering, classes: _Numbering, notes: Notes, path: Path
+) -> None:
+    """Write ``<split>.raw`` (int32 numbers of ``types`` as first seen), and starts, labels and hashes."""
+    number = types.__getitem__
+    starts, labels, hashes = [0], [], bytearray()
+    total = 0
+    pending: list[int] = []
+    with (path / f"{split}.raw").open("wb") as raw:
+        for text, label in source.documents(split, notes):
+            tokens = tokenizer(text)
+            pending.extend(map(number, tokens))
+            total += len(tokens)
+            starts.append(total)
+            labels.append(classes[label])
+            hashes += hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
+            if len(pending) >= FLUSH:
+                np.array(pending, dtype=np.int32).tofile(raw)
+                pending.clear()
+        np.array(pending, dtype=np.int32).tofile(raw)
+    np.save(path / f"{split}.starts.npy", np.array(starts, dtype=np.int64))
+    np.save(path / f"{split}.labels.npy", np.array(labels, dtype=np.int64))
+    np.save(path / f"{split}.hashes.npy", np.frombuffer(bytes(hashes), dtype="<u8"))
+
+
+def _renumber(path: Path, split: str, rank: NDArray[Any]) -> int:
+    """Turn ``<split>.raw`` into ``<split>.tokens.npy`` with alphabetical ids, piece by piece; returns the tokens."""
+    source = path / f"{split}.raw"
+    total = source.stat().st_size // 4
+    with source.open("rb") as raw, (path / f"{split}.tokens.npy").open("wb") as out:
+        header = {"descr": np.lib.format.dtype_to_descr(rank.dtype), "fortran_order": False, "shape": (total,)}
+        np.lib.format.write_array_header_1_0(out, header)
+        while len(piece := np.fromfile(raw, dtype=np.int32, count=FLUSH)):
+            rank[piece].tofile(out)
+    source.unlink()
+    return total

@@ -1,0 +1,87 @@
+"""The keys of `data.*` and `text.*`: their types, units and reasons.
+
+One dataclass for each kind of source, over the keys that all sources share. A source's own keys are the arguments of
+the class that ``_target_`` names. `SCHEMAS` lists all of them for the config store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from omegaconf import MISSING
+
+from unrolled.errors import UserError
+
+
+@dataclass
+class DataConfig:
+    """Keys of every source: how its documents are split and cut (`data.*` on the command line)."""
+
+    _target_: str = MISSING  # the class of the source, built from the keys that are not listed here
+    valid_share: float = (
+        0.1  # part of train that becomes validation, stratified, drawn with the run's seed; if none is given
+    )
+    test_share: float = 0.2  # part of train that becomes test, stratified, the same for every seed; if none is given
+    fold: int | None = (
+        None  # cross-validation: test on this part of train, 0 to folds - 1, and leave a given test set alone
+    )
+    folds: int = 5  # parts that `fold` counts
+    limit: int | None = None  # at most this many documents in each of train, valid and test (for a quick try)
+    max_tokens: int | None = None  # longest document, in tokens; what is over is cut off; None reads all
+    cut: str = "head"  # what is kept of longer ones: head, tail, or head+tail (first quarter, last three quarters)
+    cut_test: bool = True  # whether validation and test documents are cut too, or read whole
+    cache_dir: str | None = None  # where data are kept; None: $UNROLLED_CACHE, or .cache/unrolled in the project
+
+    def __post_init__(self) -> None:
+        for key in ("valid_share", "test_share"):
+            if not 0 < getattr(self, key) < 1:
+                raise UserError(f"data.{key} must lie between 0 and 1, got {getattr(self, key)}")
+        for key in ("limit", "max_tokens"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise UserError(f"data.{key} must be at least 1, or null for no limit, got {value}")
+        if self.folds < 2:
+            raise UserError(f"data.folds must be at least 2, got {self.folds}")
+        if self.fold is not None and not 0 <= self.fold < self.folds:
+            raise UserError(
+                f"data.fold must lie between 0 and data.folds - 1 = {self.folds - 1}, or be null, got {self.fold}"
+            )
+        if self.cut not in ("head", "tail", "head+tail"):
+            raise UserError(f"data.cut must be head, tail or head+tail, got {self.cut!r}")
+
+    def source_arguments(self) -> dict[str, Any]:
+        """``_target_`` and the arguments of the source's constructor: all keys that are not common to all sources."""
+        common = {field.name for field in fields(DataConfig)} - {"_target_"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
+
+
+@dataclass
+class OrangeTablesConfig(DataConfig):
+    """A built-in corpus."""
+
+    _target_: str = "unrolled.data.sources.orange.OrangeTables"
+    corpus: str = MISSING  # newsgroups, reuters_r8, reuters_r52, election_tweets or book_excerpts
+
+
+@dataclass
+class TextConfig:
+    """How texts become token ids (`text.*` on the command line)."""
+
+    kind: str = "words"  # words (basic_english), whitespace, characters or bytes
+    normalization: str | None = None  # Unicode form that texts are brought into first: NFC, NFD, NFKC, NFKD
+    max_size: int | None = None  # most entries of the vocabulary, <pad> and <unk> included; None keeps all
+    min_count: int = 1  # types rarer than this in train are <unk>
+
+    def __post_init__(self) -> None:
+        if self.max_size is not None and self.max_size < 3:
+            raise UserError(f"text.max_size must be at least 3 (<pad>, <unk> and one token), got {self.max_size}")
+        if self.min_count < 1:
+            raise UserError(f"text.min_count must be at least 1, got {self.min_count}")
+
+
+#: Group of the config store -> name -> dataclass.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "schema/data": {"orange_tables": OrangeTablesConfig},
+    "schema/text": {"text": TextConfig},
+}

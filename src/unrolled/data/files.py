@@ -1,0 +1,82 @@
+"""Files that several runs share: written whole or not at all, by one run at a time, and recognised by content."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unrolled.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def default_cache_dir() -> Path:
+    """Where downloaded and tokenised data are kept.
+
+    ``$UNROLLED_CACHE`` if set, else ``.cache/unrolled`` under the project that holds this file, else (installed
+    without the project) ``~/.cache/unrolled``.
+    """
+    if os.environ.get("UNROLLED_CACHE"):
+        return Path(os.environ["UNROLLED_CACHE"]).expanduser().absolute()
+    project = Path(__file__).resolve().parents[3]
+    if (project / "pyproject.toml").is_file() and (project / "conf").is_dir():
+        return project / ".cache" / "unrolled"
+    return Path.home() / ".cache" / "unrolled"
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def lock(path: Path, waiting_for: str) -> Iterator[bool]:
+    """Hold an exclusive lock on ``path`` (created if missing), waiting while another process has it.
+
+    Yields whether the lock is really held: some network file systems have none, and there the atomic renames of the
+    callers must do alone (work may be done twice, but nothing is ever half written).
+    """
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("Waiting for another run that %s.", waiting_for)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+            return
+        yield True  # closing the file releases the lock
+
+
+@contextmanager
+def disk_errors(directory: Path) -> Iterator[None]:
+    """Turn a full or unwritable disk under ``directory`` into a message; other errors pass unchanged."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "writing is not permitted",
+            errno.EPERM: "writing is not permitted",
+            errno.ENOTDIR: "a part of the path is a file",
+            errno.EEXIST: "a part of the path is a file",
+        }
+        if error.errno not in reasons:
+            raise
+        raise UserError(
+            f"cannot write to the data cache {directory}: {reasons[error.errno]} ({error.filename or directory}); "
+            f"nothing half-written was left; free space there or set UNROLLED_CACHE (or data.cache_dir) "
+            f"to another directory"
+        ) from error

@@ -1,0 +1,208 @@
+"""From a choice of data and text to three tokenised splits, a vocabulary and a summary: all that training needs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import get_class
+from numpy.typing import NDArray
+
+from unrolled.data.cache import TokenCache, token_cache
+from unrolled.data.config import DataConfig, TextConfig
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.cut import cut
+from unrolled.data.files import default_cache_dir
+from unrolled.data.sources.source import Source
+from unrolled.data.split import draw, folds, split_off
+from unrolled.data.summary import find_warnings, summarise
+from unrolled.data.tokenizer import Tokenizer, build_tokenizer
+from unrolled.data.vocabulary import Vocabulary, choose_types
+from unrolled.errors import UserError
+
+log = logging.getLogger(__name__)
+
+TEST_SEED = 0  # test sets and folds are the same whatever seed a run has, so that runs can be compared
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Three splits of one data set over one vocabulary."""
+
+    name: str
+    train: TokenCorpus
+    valid: TokenCorpus
+    test: TokenCorpus
+    vocabulary: Vocabulary
+    labels: list[str]  # names of the classes, exactly as given; the index is the class in `TokenCorpus.labels`
+    tokenizer: Tokenizer  # its `state()` is what a checkpoint keeps for prediction
+    summary: dict[str, Any]  # what `data.summary.summary_table` shows; plain values
+    provenance: dict[str, Any]  # file hashes, split seeds and hashes, settings: tells whether two runs read the same
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Training documents of each class, [C]."""
+        return np.bincount(self.train.labels, minlength=len(self.labels))
+
+
+def prepare(
+    data: DataConfig, text: TextConfig, seed: int, cache_dir: str | Path | None = None, quiet: bool = False
+) -> PreparedData:
+    """Fetch, tokenise (both only once), split, and choose the vocabulary.
+
+    Args:
+        data: which source, and how it is split and cut.
+        text: how texts become token ids.
+        seed: draws the validation set.
+        cache_dir: where data are kept; None: ``data.cache_dir``, else the default of the project.
+        quiet: do not log the warnings (they are in the summary either way); for all ranks but the first.
+
+    Raises:
+        UserError: what is wrong with the configuration, the files, or the room on the disk.
+    """
+    directory = Path(cache_dir or data.cache_dir or default_cache_dir()).expanduser().absolute()
+    source = build_source(data)
+    tokenizer = build_tokenizer(text.kind, text.normalization)
+    source.fetch(directory)
+    cache = token_cache(source, tokenizer, directory)
+    parts = {split: _whole(cache, split) for split in cache.splits}
+    _check(parts, cache.labels, source.name)
+    parts = _split(parts, data, seed)
+    if data.limit is not None:
+        if data.limit < len(cache.labels):
+            raise UserError(
+                f"data.limit={data.limit} would keep fewer documents than {source.name} has classes "
+                f"({len(cache.labels)}); raise it"
+            )
+        parts = {name: part.select(draw(part.labels, data.limit, TEST_SEED)) for name, part in parts.items()}
+    for name, part in parts.items():
+        if not len(part):
+            raise UserError(
+                f"{source.name} has too few documents: none is left for {name} (train {len(parts['train'])}, valid "
+                f"{len(parts['valid'])}, test {len(parts['test'])}); give more, or set data.valid_share, data.test_share"
+            )
+    uncut = parts
+    if data.max_tokens is not None:
+        parts = {
+            name: cut(part, data.max_tokens, data.cut) if name == "train" or data.cut_test else part
+            for name, part in parts.items()
+        }
+
+    counts = parts["train"].type_counts()
+    if not counts.any():
+        raise UserError(f"no training document of {source.name} has any token with text={text.kind}; check the column")
+    vocabulary, table = choose_types(cache.types, counts, text.max_size, text.min_count)
+    parts = {name: replace(part, table=table) for name, part in parts.items()}
+    summary = summarise(source.name, parts, uncut, cache, vocabulary, tokenizer)
+    summary["warnings"] = find_warnings(summary)
+    if not quiet:
+        for warning in summary["warnings"]:
+            log.warning("%s", warning)
+    return PreparedData(
+        name=source.name,
+        train=parts["train"],
+        valid=parts["valid"],
+        test=parts["test"],
+        vocabulary=vocabulary,
+        labels=cache.labels,
+        tokenizer=tokenizer,
+        summary=summary,
+        provenance=_provenance(cache, data, seed, parts, tokenizer),
+    )
+
+
+def build_source(data: DataConfig) -> Source:
+    """The source that ``data._target_`` names, built from the keys that are its own.
+
+    Raises:
+        UserError: the class cannot be found or refuses its arguments.
+    """
+    arguments = data.source_arguments()
+    target = arguments.pop("_target_")
+    try:
+        source_class = get_class(target)
+    except Exception as error:
+        raise UserError(f"data._target_={target} cannot be imported: {error}") from error
+    if not issubclass(source_class, Source):
+        raise UserError(f"data._target_={target} must name a subclass of unrolled.data.sources.source.Source")
+    source: Source = source_class(**arguments)
+    return source
+
+
+def _whole(cache: TokenCache, split: str) -> TokenCorpus:
+    """A given split as it lies in the cache; its table leads nowhere yet."""
+    given = cache.splits[split]
+    return TokenCorpus(
+        tokens=given.tokens,
+        table=np.zeros(len(cache.types), dtype=np.int32),
+        starts=given.starts,
+        lengths=given.lengths,
+        labels=given.labels,
+        ids=np.arange(len(given.starts), dtype=np.int64),
+    )
+
+
+def _check(parts: dict[str, TokenCorpus], labels: list[str], name: str) -> None:
+    """Refuse what no classifier can be trained on."""
+    documents = len(parts["train"])
+    if documents == 0:
+        raise UserError(f"{name} has no training documents")
+    if len(labels) < 2:
+        raise UserError(f"{name} has a single class, {labels[0]!r}; a classifier needs at least two")
+    counts = {split: np.bincount(part.labels, minlength=len(labels)) for split, part in parts.items()}
+    for split, given in counts.items():
+        for index in np.flatnonzero((given > 0) & (counts["train"] == 0)).tolist():
+            where = int(np.flatnonzero(parts[split].labels == index)[0]) + 1
+            raise UserError(
+                f"class {labels[index]!r} stands in {split} of {name} (first in document {where}) but never in train, "
+                f"so it cannot be learnt; remove these documents, or add some of this class to train"
+            )
+    if documents <= len(labels):
+        raise UserError(
+            f"{name} has {documents} training documents for {len(labels)} classes: more documents than classes are "
+            f"needed; check that the label column is the right one"
+        )
+
+
+def _split(given: dict[str, TokenCorpus], data: DataConfig, seed: int) -> dict[str, TokenCorpus]:
+    """Train, valid and test; what is not given is split off train."""
+    train = given["train"]
+    test = given.get("test")
+    if data.fold is not None:
+        held_out = folds(train.labels, data.folds, TEST_SEED)[data.fold]
+        stay = np.ones(len(train), dtype=bool)
+        stay[held_out] = False
+        train, test = train.select(stay), train.select(held_out)
+    elif test is None:
+        kept, off = split_off(train.labels, data.test_share, TEST_SEED)
+        train, test = train.select(kept), train.select(off)
+    valid = given.get("valid")
+    if valid is None:
+        kept, off = split_off(train.labels, data.valid_share, seed)
+        train, valid = train.select(kept), train.select(off)
+    return {"train": train, "valid": valid, "test": test}
+
+
+def _provenance(
+    cache: TokenCache, data: DataConfig, seed: int, parts: dict[str, TokenCorpus], tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """Where the documents came from and how they were split."""
+    given = list(cache.splits)
+    return {
+        "source": cache.fingerprint,
+        "tokenizer": tokenizer.state(),
+        "given_splits": given,
+        "valid": "given" if "valid" in given else {"share": data.valid_share, "seed": seed},
+        "test": {"fold": data.fold, "folds": data.folds, "seed": TEST_SEED}
+        if data.fold is not None
+        else "given"
+        if "test" in given
+        else {"share": data.test_share, "seed": TEST_SEED},
+        "documents_sha256": {
+            name: hashlib.sha256(part.ids.astype("<i8").tobytes()).hexdigest() for name, part in parts.items()
+        },
+    }

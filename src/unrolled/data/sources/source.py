@@ -1,0 +1,61 @@
+"""What every source of documents offers, whatever file or generator it reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+#: The splits a source may give, in this order. Only ``train`` must be there; the others are split off when missing.
+SPLITS = ("train", "valid", "test")
+
+
+class Document(NamedTuple):
+    """One labelled text, both exactly as the source has them."""
+
+    text: str
+    label: str
+
+
+class Notes:
+    """What was left out or looked odd while reading, counted per kind, each with the place where it first happened."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.first: dict[str, str] = {}
+
+    def add(self, kind: str, where: str) -> None:
+        """Count one case of ``kind`` (such as "incomplete row dropped"); ``where`` names file and record."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.first.setdefault(kind, where)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """``{kind: {"count": n, "first": where}}``, plain enough for JSON."""
+        return {kind: {"count": count, "first": self.first[kind]} for kind, count in self.counts.items()}
+
+
+class Source(ABC):
+    """Documents with their classes, split by split, read one at a time so that a large file never lies in memory.
+
+    To add a source: subclass, and name the class in ``conf/data/<choice>.yaml`` as ``_target_``; the other keys of that
+    file are the constructor's arguments. Wrong input raises ``UserError``.
+    """
+
+    #: Names the data set in results and in the cache.
+    name: str
+
+    def fetch(self, cache_dir: Path) -> None:  # noqa: B027  (most sources have nothing to fetch)
+        """Bring into ``cache_dir`` what is not there yet. Called once, before everything else."""
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are given, a part of ``SPLITS`` that has ``train``."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """Plain values that change whenever the documents would: hashes of file contents and how they are read."""
+
+    @abstractmethod
+    def documents(self, split: str, notes: Notes) -> Iterator[Document]:
+        """Yield the documents of ``split`` in a fixed order, writing down in ``notes`` what was left out."""

@@ -1,0 +1,163 @@
+"""What a data set looks like, in figures, and what looks wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from unrolled.data.cache import TokenCache
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.tokenizer import Tokenizer
+from unrolled.data.vocabulary import Vocabulary
+
+QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
+
+IMBALANCE = 20  # largest class over smallest from which on we warn
+UNKNOWN_SHARE = 0.5  # share of unknown tokens in a split from which on we warn
+CHARACTERS_PER_TOKEN = 20.0  # mean length of a word from which on the text hardly has spaces
+
+
+def summarise(
+    name: str,
+    parts: dict[str, TokenCorpus],
+    uncut: dict[str, TokenCorpus],
+    cache: TokenCache,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+) -> dict[str, Any]:
+    """Figures of the three splits as plain values: documents, classes, lengths, unknown and cut-off shares, duplicates.
+
+    Args:
+        name: of the data set.
+        parts: train, valid and test as training will read them.
+        uncut: the same before documents were cut.
+        cache: where they came from.
+        vocabulary: chosen from train.
+        tokenizer: that made the tokens.
+    """
+    hashes = {split: _hashes(part, cache) for split, part in uncut.items()}
+    types_in_train = 0
+    characters_per_token = 0.0
+    splits = {}
+    for split, part in parts.items():
+        counts = part.type_counts()
+        tokens = int(counts.sum())
+        whole = int(uncut[split].lengths.sum())
+        if split == "train":
+            types_in_train = int((counts > 0).sum())
+            widths = np.fromiter(map(len, cache.types), dtype=np.int64, count=len(cache.types))
+            characters_per_token = float((widths * counts).sum() / max(tokens, 1))
+        splits[split] = {
+            "documents": len(part),
+            "empty": int((uncut[split].lengths == 0).sum()),
+            "tokens": tokens,
+            "unknown_share": float(counts[part.table == 1].sum() / max(tokens, 1)),
+            "cut_share": 1 - tokens / whole if whole else 0.0,
+            "mean_length": float(part.lengths.mean()),
+            "lengths": {
+                label: int(value)
+                for label, value in zip(
+                    QUANTILES, np.quantile(part.lengths, list(QUANTILES.values()), method="nearest"), strict=True
+                )
+            },
+            "classes": dict(
+                zip(cache.labels, np.bincount(part.labels, minlength=len(cache.labels)).tolist(), strict=True)
+            ),
+            "duplicates": len(part) - len(np.unique(hashes[split])),
+        }
+    return {
+        "name": name,
+        "classes": len(cache.labels),
+        "tokenizer": tokenizer.kind,
+        "vocabulary": len(vocabulary),
+        "types_in_train": types_in_train,
+        "characters_per_token": characters_per_token,
+        "test_texts_in_train": int(np.isin(hashes["test"], hashes["train"]).sum()),
+        "notes": cache.notes,
+        "splits": splits,
+    }
+
+
+def _hashes(part: TokenCorpus, cache: TokenCache) -> NDArray[np.uint64]:
+    """The text hashes of these documents: a split lies in the given split whose token file it shares."""
+    for given in cache.splits.values():
+        if part.tokens is given.tokens:
+            return given.hashes[part.ids]
+    raise AssertionError("a split that does not come from the cache")
+
+
+def find_warnings(summary: dict[str, Any]) -> list[str]:
+    """Sentences about what may spoil a result although training can go on."""
+    found = []
+    splits = summary["splits"]
+    for split, figures in splits.items():
+        if figures["empty"]:
+            found.append(
+                f"{figures['empty']} of {figures['documents']} documents of {split} have no tokens; they are kept"
+            )
+        if figures["unknown_share"] > UNKNOWN_SHARE:
+            found.append(
+                f"{figures['unknown_share']:.0%} of the tokens of {split} are unknown; raise text.max_size or lower "
+                f"text.min_count, or choose text=characters"
+            )
+    duplicates = splits["train"]["duplicates"]
+    if duplicates:
+        found.append(f"{duplicates} of {splits['train']['documents']} texts of train occur there more than once")
+    if summary["test_texts_in_train"]:
+        found.append(
+            f"{summary['test_texts_in_train']} of {splits['test']['documents']} texts of test stand in train too; "
+            f"test figures will be too good"
+        )
+    counts = splits["train"]["classes"]
+    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+    if counts[largest] > IMBALANCE * counts[smallest]:
+        found.append(
+            f"the classes are unbalanced: train has {counts[largest]} documents of {largest!r} and {counts[smallest]} "
+            f"of {smallest!r}; look at macro F1 rather than accuracy"
+        )
+    if summary["tokenizer"] in ("words", "whitespace") and summary["characters_per_token"] > CHARACTERS_PER_TOKEN:
+        found.append(
+            f"a word of train has {summary['characters_per_token']:.0f} characters on average, as in a language "
+            f"without spaces; text={summary['tokenizer']} does not fit, choose text=characters"
+        )
+    return found
+
+
+def summary_table(summary: dict[str, Any]) -> Table:
+    """The summary for a terminal: one column for each split."""
+    splits = summary["splits"]
+    title = (
+        f"{summary['name']}: {summary['classes']} classes, vocabulary of {summary['vocabulary']:,} "
+        f"({summary['tokenizer']}; {summary['types_in_train']:,} types in train)"
+    )
+    notes = [f"{note['count']:,} x {kind} (first: {note['first']})" for kind, note in summary["notes"].items()]
+    table = Table(title=title, title_justify="left", caption="\n".join(notes) or None, caption_justify="left")
+    table.add_column("")
+    for split in splits:
+        table.add_column(split, justify="right")
+
+    def row(name: str, *values: str) -> None:
+        table.add_row(name, *values)
+
+    row("documents", *(f"{figures['documents']:,}" for figures in splits.values()))
+    row("tokens", *(f"{figures['tokens']:,}" for figures in splits.values()))
+    row("mean length", *(f"{figures['mean_length']:.0f}" for figures in splits.values()))
+    for quantile in QUANTILES:
+        row(f"length, {quantile}", *(f"{figures['lengths'][quantile]:,}" for figures in splits.values()))
+    row("unknown tokens", *(f"{figures['unknown_share']:.1%}" for figures in splits.values()))
+    row("cut off", *(f"{figures['cut_share']:.1%}" for figures in splits.values()))
+    row("without tokens", *(f"{figures['empty']:,}" for figures in splits.values()))
+    names = list(splits["train"]["classes"])
+    shown = names if len(names) <= 20 else sorted(names, key=lambda name: -splits["train"]["classes"][name])[:19]
+    for name in shown:
+        row(f"class {name}", *(f"{figures['classes'][name]:,}" for figures in splits.values()))
+    if len(shown) < len(names):
+        rest = [name for name in names if name not in set(shown)]
+        row(
+            f"{len(rest)} other classes",
+            *(f"{sum(figures['classes'][name] for name in rest):,}" for figures in splits.values()),
+        )
+    return table

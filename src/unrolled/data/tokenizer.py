@@ -1,0 +1,108 @@
+"""How a text becomes tokens."""
+
+from __future__ import annotations
+
+import unicodedata
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from unrolled.errors import UserError
+
+NORMALIZATIONS = ("NFC", "NFD", "NFKC", "NFKD")
+
+
+class Tokenizer(ABC):
+    """Cuts a text into tokens; the same text always into the same tokens.
+
+    Args:
+        normalization: Unicode form that texts are brought into first: NFC, NFD, NFKC, NFKD or None (left alone).
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, normalization: str | None = None) -> None:
+        if normalization is not None and normalization not in NORMALIZATIONS:
+            raise UserError(
+                f"text.normalization must be null or one of {', '.join(NORMALIZATIONS)}, got {normalization}"
+            )
+        self.normalization = normalization
+
+    def __call__(self, text: str) -> list[str]:
+        """The tokens of ``text``; an empty or blank text may have none."""
+        if self.normalization is not None and not text.isascii():
+            text = unicodedata.normalize(self.normalization, text)  # type: ignore[arg-type]
+        return self.cut(text)
+
+    @abstractmethod
+    def cut(self, text: str) -> list[str]:
+        """The tokens of a text already in its Unicode form."""
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for JSON or a checkpoint, that make this tokenizer again (`tokenizer_from_state`)."""
+        return {"kind": self.kind, "normalization": self.normalization}
+
+
+class Words(Tokenizer):
+    """Lower-case words and punctuation marks: the ``basic_english`` normalisation of torchtext 0.18, token for token.
+
+    Lower case; the marks ' . , ( ) ! ? are tokens of their own; ; and : and the line break <br /> separate; double
+    quotes vanish (so that the parts they join become one token); then split at white space.
+    """
+
+    kind = "words"
+
+    def cut(self, text: str) -> list[str]:
+        # One replacement after another: looking for one character is far faster than any regular expression.
+        text = text.lower()
+        text = text.replace("'", " ' ").replace('"', "").replace(".", " . ")
+        text = text.replace("<br />", " ").replace(",", " , ")
+        text = text.replace("(", " ( ").replace(")", " ) ").replace("!", " ! ").replace("?", " ? ")
+        return text.replace(";", " ").replace(":", " ").split()
+
+
+class Whitespace(Tokenizer):
+    """What stands between white space, unchanged: for texts that are tokens already."""
+
+    kind = "whitespace"
+
+    def cut(self, text: str) -> list[str]:
+        return text.split()
+
+
+class Characters(Tokenizer):
+    """Each Unicode character (code point) a token, white space included: for languages without spaces."""
+
+    kind = "characters"
+
+    def cut(self, text: str) -> list[str]:
+        return list(text)
+
+
+class Bytes(Tokenizer):
+    """Each byte of the UTF-8 form a token, written as two hexadecimal digits: at most 256 types, none ever unknown
+    once all are seen (Sutskever et al., 2011, and Radford et al., 2017, read text so)."""
+
+    kind = "bytes"
+    _NAMES: ClassVar[list[str]] = [f"{byte:02x}" for byte in range(256)]
+
+    def cut(self, text: str) -> list[str]:
+        return [self._NAMES[byte] for byte in text.encode("utf-8", errors="replace")]
+
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {cls.kind: cls for cls in (Words, Whitespace, Characters, Bytes)}
+
+
+def build_tokenizer(kind: str, normalization: str | None = None) -> Tokenizer:
+    """The tokenizer that ``text.kind`` names.
+
+    Raises:
+        UserError: unknown kind.
+    """
+    if kind not in TOKENIZERS:
+        raise UserError(f"text.kind must be one of {', '.join(TOKENIZERS)}, got {kind!r}")
+    return TOKENIZERS[kind](normalization)
+
+
+def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
+    """The tokenizer whose ``state()`` was kept, as a checkpoint does for prediction."""
+    return build_tokenizer(state["kind"], state["normalization"])
