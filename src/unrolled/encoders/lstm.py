@@ -1,0 +1,55 @@
+"""The long short-term memory, a drop-in equal of torch.nn.LSTM."""
+
+from typing import Unpack
+
+import torch
+
+from unrolled.cells import LSTMCell
+from unrolled.encoders.recurrence import Extras, Recurrence
+
+
+class LSTM(Recurrence):
+    """`LSTMCell` over time, in layers and directions: torch.nn.LSTM written by hand.
+
+    Arguments, weights, inputs and outputs are those of torch.nn.LSTM; see `Recurrence`. With `proj_size` P > 0 it is
+    an LSTMP: h and the outputs have P features, c keeps H.
+
+    Args:
+        forget_bias: first value of the forget gate's bias, as in `LSTMCell`; None: uniform like all weights
+        extras: see `Extras`
+
+    Raises:
+        ValueError: proj_size outside 0 .. hidden_size - 1
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        forget_bias: float | None = None,
+        **extras: Unpack[Extras],
+    ) -> None:
+        super().__init__(
+            LSTMCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            **extras,
+        )
