@@ -1,0 +1,34 @@
+"""When a callback writes, and where to."""
+
+from collections.abc import Iterator, Mapping
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
+
+
+def logs_after_this_step(trainer: pl.Trainer) -> bool:
+    """Whether the optimizer step that is about to happen is one that Lightning logs (each ``log_every_n_steps``-th)."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and (trainer.global_step + 1) % every == 0
+
+
+def logged_this_step(trainer: pl.Trainer) -> bool:
+    """Whether the optimizer step that has just happened is one that Lightning logs."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and trainer.global_step > 0 and trainer.global_step % every == 0
+
+
+def write_scalars(trainer: pl.Trainer, scalars: Mapping[str, float], step: int) -> None:
+    """Send ``scalars`` to every logger at ``step``, past Lightning's own queue."""
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(scalars), step=step)
+
+
+def summary_writers(trainer: pl.Trainer) -> Iterator[SummaryWriter]:
+    """The TensorBoard writers of this process; none on other ranks and none without a TensorBoard logger."""
+    if not trainer.is_global_zero:
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            yield logger.experiment

@@ -1,0 +1,68 @@
+"""What validation said, time after time, and which time was best."""
+
+import time
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from unrolled.training.callbacks.progress import Progress
+
+
+class History(Callback):
+    """Keeps one row per validation and the test's metrics; ``metrics()`` is the outcome of the run.
+
+    A row holds ``epoch``, ``step`` (optimizer steps so far), ``tokens_seen`` (where ``Progress`` runs), ``seconds``
+    of training so far, ``train/loss`` of the last step and every ``val/`` metric. The best row is the first with the
+    best ``monitor``, which is the one that ``ModelCheckpoint(monitor=...)`` keeps.
+    """
+
+    def __init__(self, monitor: str = "val/accuracy", mode: Literal["min", "max"] = "max") -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.rows: list[dict[str, float]] = []
+        self.test: dict[str, float] = {}
+        self._seconds_before = 0.0
+        self._began: float | None = None
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The best row, or None before the first validation."""
+        rows = [row for row in self.rows if row.get(self.monitor) == row.get(self.monitor) is not None]  # not NaN
+        pick = max if self.mode == "max" else min
+        return pick(rows, key=lambda row: row[self.monitor], default=None)
+
+    def metrics(self) -> dict[str, float]:
+        """The ``val/`` metrics of the best row and the ``test/`` metrics, as far as there are any."""
+        best = self.best or {}
+        return {name: value for name, value in best.items() if name.startswith("val/")} | self.test
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": [dict(row) for row in self.rows], "seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = [dict(row) for row in state_dict["rows"]]
+        self._seconds_before = state_dict["seconds"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        row = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step), "seconds": self._seconds()}
+        progress = next((c for c in trainer.callbacks if isinstance(c, Progress)), None)  # type: ignore[attr-defined]
+        if progress is not None:
+            row["tokens_seen"] = float(progress.tokens_seen)
+        self.rows.append(row | _metrics(trainer, ("train/loss", "val/")))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.test = _metrics(trainer, ("test/",))
+
+    def _seconds(self) -> float:
+        return self._seconds_before + (time.perf_counter() - self._began if self._began is not None else 0.0)
+
+
+def _metrics(trainer: pl.Trainer, prefixes: tuple[str, ...]) -> dict[str, float]:
+    ours = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(prefixes)}
+    return {name: value for name, value in ours.items() if not name.endswith(("_step", "_epoch"))}
