@@ -1,0 +1,162 @@
+"""In which order documents, chunk by chunk, meet training steps.
+
+A schedule is a pure function of (document lengths, batch size or slots, chunk length, seed, epoch, rank, world size):
+it has an exact length, every rank has the same number of steps, and any step of any epoch can be named again.
+"""
+
+import heapq
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.step import Step, documents_step, stream_step
+
+
+class Schedule(Protocol):
+    """Steps of an epoch, by number."""
+
+    def __len__(self) -> int:
+        """Steps per epoch on this rank, the same on every rank."""
+        ...
+
+    def steps(self, epoch: int) -> "Steps":
+        """The epoch's steps, each made when it is asked for."""
+        ...
+
+
+class Steps(Protocol):
+    """The steps of one epoch."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Step: ...
+
+
+@dataclass(frozen=True)
+class DocumentsSchedule:
+    """Batches of whole documents of like length, read chunk by chunk, one optimizer step each.
+
+    Documents are sorted by their length times a random factor near 1 (``exp(noise * normal)``), cut into batches, and the
+    batches shuffled: rows of a batch end nearly together, and each epoch batches other documents together. With several
+    ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one step.
+    """
+
+    corpus: TokenCorpus
+    batch_size: int  # documents per optimizer step, over all ranks
+    chunk_len: int | None  # time steps per chunk; None: a document is one chunk
+    seed: int = 0
+    shuffle: bool = True
+    noise: float = 0.1  # standard deviation of the log length when sorting; 0: always the same neighbours
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        return -(-len(self.corpus) // self.batch_size)
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Document indices of every global batch of an epoch; every document stands in exactly one."""
+        lengths = self.corpus.lengths
+        if not self.shuffle:
+            order = np.argsort(-lengths, kind="stable")
+            return _cut(order, self.batch_size)
+        rng = np.random.default_rng((self.seed, epoch))
+        order = rng.permutation(len(lengths))  # ties of equal length fall anew
+        key = np.log1p(lengths[order]) + self.noise * rng.standard_normal(len(order))
+        batches = _cut(order[np.argsort(-key, kind="stable")], self.batch_size)
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def steps(self, epoch: int) -> "DocumentsSteps":
+        """The epoch's steps of this rank."""
+        return DocumentsSteps(self, self.batches(epoch))
+
+
+@dataclass(frozen=True)
+class DocumentsSteps:
+    """One epoch of a DocumentsSchedule."""
+
+    schedule: DocumentsSchedule
+    batches: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Step:
+        schedule, batch = self.schedule, self.batches[index]
+        longest_first = batch[np.argsort(-schedule.corpus.lengths[batch], kind="stable")]
+        own = longest_first[schedule.rank :: schedule.world_size]
+        return documents_step(schedule.corpus, own, schedule.chunk_len, len(batch) / schedule.world_size)
+
+
+@dataclass(frozen=True)
+class StreamSchedule:
+    """Slots that read one document after another, one chunk of every slot per optimizer step.
+
+    Documents are shuffled and dealt, longest first, to the slot with the fewest chunks so far (Graham 1969), so all slots
+    finish together; within a slot they are read in a random order. With several ranks each rank has its share of slots.
+    """
+
+    corpus: TokenCorpus
+    slots: int  # rows per optimizer step, over all ranks
+    chunk_len: int  # time steps per chunk and step
+    seed: int = 0
+    shuffle: bool = True
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        return len(self.plan(0)[0])
+
+    def plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Who reads what, when: documents (steps, slots), -1 where a slot is idle, and where their chunk begins."""
+        chunks = np.maximum(-(-self.corpus.lengths // self.chunk_len), 1)  # an empty document takes one chunk, too
+        rng = np.random.default_rng((self.seed, epoch))
+        order = rng.permutation(len(chunks)) if self.shuffle else np.arange(len(chunks))
+        slots: list[list[int]] = [[] for _ in range(self.slots)]
+        heap = [(0, slot) for slot in range(self.slots)]
+        for document in order[np.argsort(-chunks[order], kind="stable")]:
+            used, slot = heap[0]
+            slots[slot].append(int(document))
+            heapq.heapreplace(heap, (used + int(chunks[document]), slot))
+        steps = max(used for used, _ in heap)
+        documents = np.full((steps, self.slots), -1, dtype=np.int64)
+        begin = np.zeros((steps, self.slots), dtype=np.int64)
+        for slot, read in enumerate(slots):
+            own = np.array(read, dtype=np.int64)
+            if self.shuffle:
+                own = rng.permutation(own)
+            else:
+                own = np.sort(own)
+            per_document = chunks[own]
+            total = int(per_document.sum())
+            documents[:total, slot] = np.repeat(own, per_document)
+            first = np.repeat(np.cumsum(per_document) - per_document, per_document)
+            begin[:total, slot] = (np.arange(total) - first) * self.chunk_len
+        return documents, begin
+
+    def steps(self, epoch: int) -> "StreamSteps":
+        """The epoch's steps of this rank."""
+        documents, begin = self.plan(epoch)
+        return StreamSteps(self, documents[:, self.rank :: self.world_size], begin[:, self.rank :: self.world_size])
+
+
+@dataclass(frozen=True)
+class StreamSteps:
+    """One epoch of a StreamSchedule."""
+
+    schedule: StreamSchedule
+    documents: np.ndarray  # (steps, slots of this rank)
+    begin: np.ndarray  # (steps, slots of this rank)
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def __getitem__(self, index: int) -> Step:
+        schedule = self.schedule
+        normalizer = len(schedule.corpus) / len(self) / schedule.world_size
+        return stream_step(schedule.corpus, self.documents[index], self.begin[index], schedule.chunk_len, normalizer)
+
+
+def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
+    return [order[i : i + size] for i in range(0, len(order), size)]

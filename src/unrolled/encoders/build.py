@@ -1,0 +1,104 @@
+"""What `model=` selects: an encoder from the keys of conf/model/*.yaml, which are these functions' arguments."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from unrolled.encoders.encoder import Encoder
+from unrolled.encoders.gru import GRU
+from unrolled.encoders.lstm import LSTM
+from unrolled.encoders.memoryless import Memoryless
+from unrolled.encoders.official import Official
+from unrolled.encoders.rnn import RNN
+
+IMPLEMENTATIONS = ("handwritten", "official")
+
+Layers = Callable[..., nn.Module]  # (input_size, num_layers=, dropout=, ...) -> a recurrence in one direction
+
+
+def rnn(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    nonlinearity: str = "tanh",
+    implementation: str = "handwritten",
+    **extras: Any,
+) -> Encoder:
+    """Elman's network (1990); extras: what the handwritten `RNN` has beyond torch.nn's."""
+
+    def layers(size: int, **how: Any) -> nn.Module:
+        if implementation == "official":
+            return Official(nn.RNN(size, hidden_size, nonlinearity=nonlinearity, **how))
+        return RNN(size, hidden_size, nonlinearity=nonlinearity, **how, **extras)
+
+    return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, extras)
+
+
+def lstm(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    proj_size: int = 0,
+    implementation: str = "handwritten",
+    **extras: Any,
+) -> Encoder:
+    """Long short-term memory (Hochreiter & Schmidhuber 1997); with ``proj_size`` LSTMP (Sak et al. 2014)."""
+
+    def layers(size: int, **how: Any) -> nn.Module:
+        if implementation == "official":
+            return Official(nn.LSTM(size, hidden_size, proj_size=proj_size, **how))
+        return LSTM(size, hidden_size, proj_size=proj_size, **how, **extras)
+
+    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, extras)
+
+
+def gru(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    implementation: str = "handwritten",
+    **extras: Any,
+) -> Encoder:
+    """Gated recurrent unit (Cho et al. 2014), in torch's variant."""
+
+    def layers(size: int, **how: Any) -> nn.Module:
+        if implementation == "official":
+            return Official(nn.GRU(size, hidden_size, **how))
+        return GRU(size, hidden_size, **how, **extras)
+
+    return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, extras)
+
+
+def memoryless(input_size: int, hidden_size: int) -> Encoder:
+    """A linear map of each token: what remains when recurrence is taken away."""
+    return Encoder([[Memoryless(input_size, hidden_size)]], hidden_size)
+
+
+def _encoder(
+    layers: Layers,
+    input_size: int,
+    output_size: int,
+    num_layers: int,
+    bidirectional: bool,
+    dropout: float,
+    extras: dict[str, Any],
+) -> Encoder:
+    """All layers in one recurrence, or with two directions a pair of one-layer recurrences per layer."""
+    if not bidirectional:
+        how = {"dropout": dropout} if num_layers > 1 else {}
+        return Encoder([[layers(input_size, num_layers=num_layers, **how)]], output_size)
+    sweeps = []
+    between = extras.pop("layer_dropout", 0.0)
+    for layer in range(num_layers):
+        if layer:
+            extras["input_dropout"] = between  # what stands between layers is the next one's input
+        size = 2 * output_size if layer else input_size
+        sweeps.append([layers(size), layers(size)])
+    return Encoder(sweeps, 2 * output_size, dropout)

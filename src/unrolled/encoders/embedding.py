@@ -1,0 +1,40 @@
+"""From token ids to vectors."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Embedding(nn.Embedding):
+    """A vector per vocabulary entry; id 0 pads and stays zero.
+
+    num_embeddings: vocabulary size; embedding_dim: E; dropout: share of vector elements zeroed in training;
+    word_dropout: share of tokens replaced by ``unknown`` in training (Iyyer et al. 2015).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        std: float = 0.1,
+        unknown: int = 1,
+    ) -> None:
+        self.std = std  # of the initial vectors; torch's default of 1 drowns what a recurrence adds
+        super().__init__(num_embeddings, embedding_dim, padding_idx=0)
+        self.dropout = dropout
+        self.word_dropout = word_dropout
+        self.unknown = unknown
+
+    def reset_parameters(self) -> None:
+        """Normal vectors, zeros for padding."""
+        nn.init.normal_(self.weight, std=self.std)
+        self._fill_padding_idx_with_zero()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Ids of any shape (...) to vectors (..., E)."""
+        if self.training and self.word_dropout:
+            drop = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
+            tokens = tokens.masked_fill(drop & (tokens != self.padding_idx), self.unknown)
+        return F.dropout(super().forward(tokens), self.dropout, self.training)

@@ -1,0 +1,66 @@
+"""From a checked config to the objects of a run."""
+
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from unrolled.config import Config
+from unrolled.data.datamodule import DocumentsDataModule
+from unrolled.data.prepare import PreparedData
+from unrolled.errors import UserError
+from unrolled.training.classifier import Classifier
+from unrolled.training.readout import KINDS
+from unrolled.training.reading import Reading
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain containers: what may stand in a checkpoint or a JSON file."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "hydra"}
+
+
+def build_classifier(config: DictConfig, checked: Config, vocabulary_size: int, class_names: list[str]) -> Classifier:
+    """The model that ``config`` describes, with freshly drawn weights."""
+    embedding = _build("embedding", config.embedding, num_embeddings=vocabulary_size)
+    encoder = _build("model", config.model, input_size=checked.embedding.embedding_dim)
+    tbptt = checked.tbptt
+    return Classifier(
+        embedding=embedding,
+        encoder=encoder,
+        readout=KINDS[checked.readout.name](),
+        class_names=class_names,
+        reading=Reading(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry),
+        schedule=tbptt.schedule,
+        loss=tbptt.loss,
+        dropout=checked.readout.dropout,
+        optimizer=_build("optimizer", config.optimizer),
+        scheduler=_build("scheduler", config.scheduler),
+        config=plain(config),
+    )
+
+
+def build_datamodule(prepared: PreparedData, checked: Config) -> DocumentsDataModule:
+    """The steps that ``checked`` describes."""
+    tbptt = checked.tbptt
+    return DocumentsDataModule(
+        prepared,
+        schedule=tbptt.schedule,
+        batch_size=tbptt.batch_size,
+        chunk_len=tbptt.chunk_len,
+        carry=tbptt.carry,
+        eval_batch_size=tbptt.eval_batch_size,
+        seed=checked.seed,
+    )
+
+
+def _build(key: str, config: DictConfig | None, **known: Any) -> Any:
+    """Call ``config``'s ``_target_``; a wrong argument is the user's, and its own message says more than Hydra's."""
+    if config is None:
+        return None
+    try:
+        return instantiate(config, **known)
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise UserError(f"{key} ({config.get('_target_')}): {cause}") from error

@@ -1,0 +1,178 @@
+"""The one Lightning module, the same for every encoder."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from unrolled.data.step import Block, Step
+from unrolled.encoders.embedding import Embedding
+from unrolled.encoders.encoder import Encoder
+from unrolled.training.carry import Carry
+from unrolled.training.loss import chunk_weights
+from unrolled.training.reading import Reading, readout_value
+from unrolled.training.readout import Readout
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
+
+
+class Classifier(pl.LightningModule):
+    """Embedding -> encoder -> readout -> linear head, trained on steps of chunked documents.
+
+    schedule: `documents` (each step holds whole documents) or `stream` (each step is one chunk of every slot, and the
+    carry waits here for the next); reading: how documents are cut in time; loss: what share of a document's loss each
+    of its chunks gets under `stream`; dropout: of the document vector before the head; config: plain containers that say
+    how this module was built, kept in its checkpoints.
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        encoder: Encoder,
+        readout: Readout,
+        class_names: Sequence[str],
+        reading: Reading | None = None,
+        schedule: str = "documents",
+        loss: str = "final",
+        dropout: float = 0.0,
+        optimizer: OptimizerFactory = torch.optim.Adam,
+        scheduler: SchedulerFactory | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters({"config": config or {}, "class_names": list(class_names)}, logger=False)
+        self.embedding = embedding
+        self.encoder = encoder
+        self.readout = readout
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(readout.size(encoder.output_size), len(class_names))
+        self.class_names = list(class_names)
+        self.reading = reading or Reading()
+        self.whole_reading = Reading(carry=self.reading.carry)  # evaluation needs no gradient
+        self.schedule = schedule
+        self.loss = loss
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+        self._stream: list[list[Carry]] | None = None
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(len(class_names), average="micro"),
+                "macro_f1": MulticlassF1Score(len(class_names), average="macro"),
+            }
+        )
+        self.train_metrics = metrics.clone(prefix="train/")
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+        self.test_predictions: dict[str, np.ndarray] = {}
+        self._test_rows: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def forward(self, blocks: Sequence[Block]) -> Tensor:
+        """Logits (B, C) of whole documents, read chunk by chunk: blocks as a `documents` step holds them."""
+        reading = self.reading if torch.is_grad_enabled() else self.whole_reading
+        return self._logits(reading.read(self.embedding, self.encoder, self.readout, blocks, self._start(blocks[0])))
+
+    def training_step(self, step: Step, batch_idx: int) -> Tensor:
+        """The step's loss: each document's cross entropy, summed, over the documents of an average step."""
+        self.encoder.redraw()
+        if self.schedule == "documents":
+            logits = self(step.blocks)
+            loss = F.cross_entropy(logits, step.labels, reduction="sum") / step.normalizer
+            ended, labels = logits, step.labels
+        else:
+            (block,) = step.blocks
+            logits = self._read_stream(block)
+            each = F.cross_entropy(logits, block.labels, reduction="none")
+            loss = (each * chunk_weights(self.loss, block)).sum() / step.normalizer
+            ended, labels = logits[block.ends], block.labels[block.ends]
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1))
+        if len(ended):
+            self.train_metrics.update(ended.detach(), labels)
+            accuracy = (ended.detach().argmax(1) == labels).float().mean()
+            self.log("accuracy", accuracy, prog_bar=True, logger=False, batch_size=len(ended))
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """An epoch's slots start with new documents."""
+        if not self.trainer.fit_loop.restarting:
+            self._stream = None
+
+    def on_train_epoch_end(self) -> None:
+        """Training accuracy and F1 of the epoch, as the model was when it read each document."""
+        self.log_dict(self.train_metrics.compute())
+        self.train_metrics.reset()
+
+    def validation_step(self, step: Step, batch_idx: int) -> None:
+        """Loss and metrics over whole documents."""
+        self._evaluate(step, self.val_metrics, "val/loss")
+
+    def on_test_start(self) -> None:
+        """Forget what an earlier test predicted."""
+        self._test_rows.clear()
+
+    def test_step(self, step: Step, batch_idx: int) -> None:
+        """Loss and metrics over whole documents; every prediction is kept."""
+        logits = self._evaluate(step, self.test_metrics, "test/loss")
+        self._test_rows.append((step.ids.cpu(), step.labels.cpu(), logits.float().softmax(dim=1).cpu()))
+
+    def on_test_epoch_end(self) -> None:
+        """Predictions of all documents, in the order of their ids."""
+        ids, labels, probabilities = (torch.cat(column) for column in zip(*self._test_rows, strict=True))
+        order = ids.argsort()
+        top = probabilities[order].max(dim=1)
+        self.test_predictions = {
+            "ids": ids[order].numpy(),
+            "labels": labels[order].numpy(),
+            "predicted": top.indices.numpy(),
+            "probability": top.values.numpy(),
+        }
+
+    def predict_step(self, step: Step, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Ids (B,) and probabilities (B, C)."""
+        return step.ids, self(step.blocks).float().softmax(dim=1)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and a learning-rate schedule per step where one is set."""
+        optimizer = self._optimizer(self.parameters())
+        if self._scheduler is None:
+            return optimizer
+        scheduler = self._scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _start(self, block: Block) -> list[list[Carry]]:
+        return self.reading.start(self.encoder, self.readout, block.rows, block.tokens.device)
+
+    def _logits(self, carries: list[list[Carry]]) -> Tensor:
+        return self.head(self.dropout(readout_value(self.readout, carries)))
+
+    def _read_stream(self, block: Block) -> Tensor:
+        fresh = self._start(block)
+        if self._stream is None:
+            carries = fresh
+        else:
+            carries = [
+                [old.renew(block.starts, new) for old, new in zip(olds, news, strict=True)]
+                for olds, news in zip(self._stream, fresh, strict=True)
+            ]
+        if not self.reading.carry:
+            carries = [
+                [Carry(new.state, old.pooled) for old, new in zip(olds, news, strict=True)]
+                for olds, news in zip(carries, fresh, strict=True)
+            ]
+        carries = self.reading.read(self.embedding, self.encoder, self.readout, [block], carries)
+        self._stream = [[carry.detach() for carry in sweep] for sweep in carries]
+        return self._logits(carries)
+
+    def _evaluate(self, step: Step, metrics: MetricCollection, name: str) -> Tensor:
+        logits = self(step.blocks)
+        metrics.update(logits, step.labels)
+        loss = F.cross_entropy(logits, step.labels)
+        self.log(name, loss, on_step=False, on_epoch=True, batch_size=step.num_documents, sync_dist=True)
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=step.num_documents)
+        return logits

@@ -1,0 +1,119 @@
+"""One vector per document from all its outputs, gathered chunk by chunk.
+
+A readout is three functions over pooled statistics, a tuple of (B, ...) tensors in float32: what they are before the
+first token, how one chunk changes them, and what they say in the end. An output past a row's end never enters.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+Pooled = tuple[Tensor, ...]  # batch on dimension 0
+
+
+class Readout(nn.Module):
+    """The interface: a document's outputs so far, as one vector of ``size(D)`` numbers."""
+
+    def size(self, width: int) -> int:
+        """Numbers in the vector for outputs of ``width`` D."""
+        return width
+
+    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+        """Statistics of documents that have not been read."""
+        raise NotImplementedError
+
+    def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
+        """Take in one chunk: outputs (K, B, D), of which each row's first ``lengths`` (B,) count; ``full``: all do."""
+        raise NotImplementedError
+
+    def value(self, pooled: Pooled) -> Tensor:
+        """The vectors (B, size), finite for an empty document too."""
+        raise NotImplementedError
+
+
+class Last(Readout):
+    """The output at each document's last token; zeros for an empty document."""
+
+    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+        return (torch.zeros(rows, width, device=device),)
+
+    def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
+        if full:
+            return (outputs[-1].float(),)
+        row = torch.arange(outputs.shape[1], device=outputs.device)
+        last = outputs[(lengths - 1).clamp(min=0), row].float()  # (B, D)
+        return (torch.where((lengths > 0).unsqueeze(1), last, pooled[0]),)
+
+    def value(self, pooled: Pooled) -> Tensor:
+        return pooled[0]
+
+
+class Mean(Readout):
+    """The mean output over the document's true length (ULMFiT's mean pooling; Howard & Ruder 2018)."""
+
+    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+        return torch.zeros(rows, width, device=device), torch.zeros(rows, 1, device=device)
+
+    def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
+        total, count = pooled
+        if not full:
+            outputs = outputs.masked_fill(past(outputs, lengths), 0.0)
+        return total + outputs.sum(0, dtype=torch.float32), count + lengths.unsqueeze(1)
+
+    def value(self, pooled: Pooled) -> Tensor:
+        total, count = pooled
+        return total / count.clamp(min=1.0)
+
+
+class Max(Readout):
+    """The largest value of each output over the document (ULMFiT's max pooling); zeros for an empty document.
+
+    Where a value is reached twice, its first place gets the gradient, in one chunk or in many.
+    """
+
+    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+        return (torch.full((rows, width), -torch.inf, device=device),)
+
+    def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
+        if not full:
+            outputs = outputs.masked_fill(past(outputs, lengths), -torch.inf)
+        chunk = outputs.max(dim=0).values.float()
+        return (torch.where(chunk > pooled[0], chunk, pooled[0]),)
+
+    def value(self, pooled: Pooled) -> Tensor:
+        return torch.where(pooled[0].isneginf(), 0.0, pooled[0])
+
+
+class Concat(Readout):
+    """Last, max and mean side by side (ULMFiT's concat pooling; Howard & Ruder 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([Last(), Max(), Mean()])
+
+    def _parts(self, pooled: Pooled) -> list[tuple[Readout, Pooled]]:
+        last, largest, mean = (cast(Readout, part) for part in self.parts)
+        return [(last, pooled[:1]), (largest, pooled[1:2]), (mean, pooled[2:])]
+
+    def size(self, width: int) -> int:
+        return 3 * width
+
+    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+        return tuple(s for part in self.parts for s in cast(Readout, part).initial(rows, width, device))
+
+    def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
+        return tuple(s for part, own in self._parts(pooled) for s in part.update(own, outputs, lengths, full))
+
+    def value(self, pooled: Pooled) -> Tensor:
+        return torch.cat([part.value(own) for part, own in self._parts(pooled)], dim=1)
+
+
+def past(outputs: Tensor, lengths: Tensor) -> Tensor:
+    """(K, B, 1) bool: which outputs lie past their row's end."""
+    time = torch.arange(outputs.shape[0], device=outputs.device).unsqueeze(1)
+    return (time >= lengths).unsqueeze(2)
+
+
+KINDS: dict[str, type[Readout]] = {"last": Last, "mean": Mean, "max": Max, "concat": Concat}
+READOUTS = tuple(KINDS)

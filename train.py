@@ -1,0 +1,20 @@
+"""Train a classifier: python train.py model=lstmp. `--help` lists the groups and their choices, `-m` sweeps."""
+
+import hydra
+from omegaconf import DictConfig
+
+from unrolled.config import register
+from unrolled.runs.entry import guarded
+from unrolled.runs.train import train
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> float | None:
+    """One run; the value that a search improves, the best validation accuracy."""
+    return guarded(train, config)
+
+
+if __name__ == "__main__":
+    main()
