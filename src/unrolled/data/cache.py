@@ -26,7 +26,7 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +178,7 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
     for split in source.splits():
         words += _renumber(path, split, rank.astype(narrow))
         given = np.load(path / f"{split}.labels.npy")
-        np.save(path / f"{split}.labels.npy", label_rank[given])
+        _save(path / f"{split}.labels.npy", label_rank[given])
     (path / "types.json").write_text(json.dumps(ordered), encoding="ascii")
 
     seconds = time.perf_counter() - began
@@ -237,12 +237,12 @@ def _tokenise(
             labels.append(classes[label])
             hashes += hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
             if len(pending) >= FLUSH:
-                np.array(pending, dtype=np.int32).tofile(raw)
+                raw.write(np.array(pending, dtype=np.int32).data)
                 pending.clear()
-        np.array(pending, dtype=np.int32).tofile(raw)
-    np.save(path / f"{split}.starts.npy", np.array(starts, dtype=np.int64))
-    np.save(path / f"{split}.labels.npy", np.array(labels, dtype=np.int64))
-    np.save(path / f"{split}.hashes.npy", np.frombuffer(bytes(hashes), dtype="<u8"))
+        raw.write(np.array(pending, dtype=np.int32).data)
+    _save(path / f"{split}.starts.npy", np.array(starts, dtype=np.int64))
+    _save(path / f"{split}.labels.npy", np.array(labels, dtype=np.int64))
+    _save(path / f"{split}.hashes.npy", np.frombuffer(bytes(hashes), dtype="<u8"))
 
 
 def _renumber(path: Path, split: str, rank: NDArray[Any]) -> int:
@@ -250,9 +250,21 @@ def _renumber(path: Path, split: str, rank: NDArray[Any]) -> int:
     source = path / f"{split}.raw"
     total = source.stat().st_size // 4
     with source.open("rb") as raw, (path / f"{split}.tokens.npy").open("wb") as out:
-        header = {"descr": np.lib.format.dtype_to_descr(rank.dtype), "fortran_order": False, "shape": (total,)}
-        np.lib.format.write_array_header_1_0(out, header)
+        _write_header(out, rank.dtype, total)
         while len(piece := np.fromfile(raw, dtype=np.int32, count=FLUSH)):
-            rank[piece].tofile(out)
+            out.write(rank[piece].data)
     source.unlink()
     return total
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """What `numpy.save` writes for a vector; but on a full disk the error says so (NumPy's own has no errno)."""
+    with path.open("wb") as out:
+        _write_header(out, array.dtype, len(array))
+        out.write(array.data)
+
+
+def _write_header(out: BinaryIO, dtype: np.dtype[Any], length: int) -> None:
+    """The header of a `.npy` file that holds a vector."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(out, header)

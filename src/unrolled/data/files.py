@@ -67,6 +67,7 @@ def disk_errors(directory: Path) -> Iterator[None]:
         reasons = {
             errno.ENOSPC: "the disk is full",
             errno.EDQUOT: "the disk quota is used up",
+            errno.EFBIG: "a limit on the size of files is reached",
             errno.EROFS: "the file system is read-only",
             errno.EACCES: "writing is not permitted",
             errno.EPERM: "writing is not permitted",

@@ -82,8 +82,9 @@ def prepare(
     for name, part in parts.items():
         if not len(part):
             raise UserError(
-                f"{source.name} has too few documents: none is left for {name} (train {len(parts['train'])}, valid "
-                f"{len(parts['valid'])}, test {len(parts['test'])}); give more, or set data.valid_share, data.test_share"
+                f"{source.name} has too few documents: none is left for {name} (train {len(parts['train'])}, "
+                f"valid {len(parts['valid'])}, test {len(parts['test'])}); give more documents, or raise "
+                f"data.valid_share or data.test_share"
             )
     uncut = parts
     if data.max_tokens is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
+from rich.text import Text
 
 from unrolled.data.cache import TokenCache
 from unrolled.data.corpus import TokenCorpus
@@ -18,6 +20,12 @@ QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95
 IMBALANCE = 20  # largest class over smallest from which on we warn
 UNKNOWN_SHARE = 0.5  # share of unknown tokens in a split from which on we warn
 CHARACTERS_PER_TOKEN = 20.0  # mean length of a word from which on the text hardly has spaces
+UNSPACED_SHARE = 0.3  # share of characters of scripts without spaces from which on we warn
+
+#: Thai, Lao, Myanmar, Khmer, Kana and the Han ideographs: scripts that put no spaces between words.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 
 def summarise(
@@ -40,7 +48,7 @@ def summarise(
     """
     hashes = {split: _hashes(part, cache) for split, part in uncut.items()}
     types_in_train = 0
-    characters_per_token = 0.0
+    characters_per_token = unspaced_share = 0.0
     splits = {}
     for split, part in parts.items():
         counts = part.type_counts()
@@ -49,7 +57,14 @@ def summarise(
         if split == "train":
             types_in_train = int((counts > 0).sum())
             widths = np.fromiter(map(len, cache.types), dtype=np.int64, count=len(cache.types))
-            characters_per_token = float((widths * counts).sum() / max(tokens, 1))
+            characters = int((widths * counts).sum())
+            characters_per_token = characters / max(tokens, 1)
+            unspaced = sum(
+                int(count) * len(UNSPACED.findall(name))
+                for name, count in zip(cache.types, counts.tolist(), strict=True)
+                if not name.isascii()
+            )
+            unspaced_share = unspaced / max(characters, 1)
         splits[split] = {
             "documents": len(part),
             "empty": int((uncut[split].lengths == 0).sum()),
@@ -75,6 +90,7 @@ def summarise(
         "vocabulary": len(vocabulary),
         "types_in_train": types_in_train,
         "characters_per_token": characters_per_token,
+        "unspaced_share": unspaced_share,
         "test_texts_in_train": int(np.isin(hashes["test"], hashes["train"]).sum()),
         "notes": cache.notes,
         "splits": splits,
@@ -118,10 +134,14 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
             f"the classes are unbalanced: train has {counts[largest]} documents of {largest!r} and {counts[smallest]} "
             f"of {smallest!r}; look at macro F1 rather than accuracy"
         )
-    if summary["tokenizer"] in ("words", "whitespace") and summary["characters_per_token"] > CHARACTERS_PER_TOKEN:
+    unspaced = summary["unspaced_share"] > UNSPACED_SHARE
+    if summary["tokenizer"] in ("words", "whitespace") and (
+        unspaced or summary["characters_per_token"] > CHARACTERS_PER_TOKEN
+    ):
         found.append(
-            f"a word of train has {summary['characters_per_token']:.0f} characters on average, as in a language "
-            f"without spaces; text={summary['tokenizer']} does not fit, choose text=characters"
+            f"the text of train hardly has spaces between words ({summary['characters_per_token']:.0f} characters a word, "
+            f"{summary['unspaced_share']:.0%} of them of scripts without spaces): text={summary['tokenizer']} does not "
+            f"fit, choose text=characters"
         )
     return found
 
@@ -134,13 +154,16 @@ def summary_table(summary: dict[str, Any]) -> Table:
         f"({summary['tokenizer']}; {summary['types_in_train']:,} types in train)"
     )
     notes = [f"{note['count']:,} x {kind} (first: {note['first']})" for kind, note in summary["notes"].items()]
-    table = Table(title=title, title_justify="left", caption="\n".join(notes) or None, caption_justify="left")
+    # Text, not str: names may hold square brackets, which a str would have read as markup.
+    table = Table(title=Text(title), title_justify="left", caption_justify="left")
+    if notes:
+        table.caption = Text("\n".join(notes))
     table.add_column("")
     for split in splits:
         table.add_column(split, justify="right")
 
     def row(name: str, *values: str) -> None:
-        table.add_row(name, *values)
+        table.add_row(Text(name), *values)
 
     row("documents", *(f"{figures['documents']:,}" for figures in splits.values()))
     row("tokens", *(f"{figures['tokens']:,}" for figures in splits.values()))

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from unrolled.data.config import DataConfig, OrangeTablesConfig, TextConfig
+from unrolled.data.prepare import PreparedData, prepare
+from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.data.summary import summary_table
+from unrolled.errors import UserError
+
+
+class Numbers(Source):
+    """Documents "n0 n0 ..." of as many tokens as asked for, in classes that go round: a source as anyone may add it."""
+
+    name = "numbers"
+
+    def __init__(self, train: int, test: int = 0, classes: int = 3, extra: list[list[str]] | None = None) -> None:
+        self.sizes = {"train": train, "test": test}
+        self.classes = classes
+        self.extra = extra or []
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "test") if self.sizes["test"] else ("train",)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"sizes": self.sizes, "classes": self.classes, "extra": self.extra}
+
+    def documents(self, split: str, notes: Notes) -> Iterator[Document]:
+        for number in range(self.sizes[split]):
+            yield Document(f"{split}{number} " + "the word " * (number % 5), f"class {number % self.classes}")
+        if split == "test" or self.sizes["test"] == 0:
+            for text, label in self.extra:
+                yield Document(text, label)
+
+
+@dataclass
+class NumbersConfig(DataConfig):
+    _target_: str = f"{__name__}.Numbers"
+    train: int = 60
+    test: int = 0
+    classes: int = 3
+    extra: Any = None
+
+
+def run(tmp_path: Path, seed: int = 0, text: TextConfig | None = None, **keys: Any) -> PreparedData:
+    return prepare(NumbersConfig(**keys), text or TextConfig(), seed, tmp_path)
+
+
+def test_what_is_not_given_is_split_off_in_the_shares_asked_for(tmp_path: Path) -> None:
+    data = run(tmp_path, valid_share=0.25, test_share=0.2)
+    assert [len(data.train), len(data.valid), len(data.test)] == [36, 12, 12]
+    assert sorted([*data.train.ids, *data.valid.ids, *data.test.ids]) == list(range(60))
+    assert data.labels == ["class 0", "class 1", "class 2"]
+    assert data.class_counts.tolist() == [12, 12, 12]
+    for part in (data.train, data.valid, data.test):
+        assert (part.labels == part.ids % 3).all(), "a label stays with its document"
+        known = [word for index in range(len(part)) for word in part.document(index)]
+        assert max(known) < len(data.vocabulary)
+
+
+def test_the_seed_moves_validation_but_never_test(tmp_path: Path) -> None:
+    zero, one = run(tmp_path, seed=0), run(tmp_path, seed=1)
+    assert zero.test.ids.tolist() == one.test.ids.tolist()
+    assert zero.valid.ids.tolist() != one.valid.ids.tolist()
+    assert zero.provenance["valid"] == {"share": 0.1, "seed": 0}
+    assert zero.provenance["documents_sha256"]["test"] == one.provenance["documents_sha256"]["test"]
+    assert zero.provenance["documents_sha256"]["valid"] != one.provenance["documents_sha256"]["valid"]
+
+
+def test_the_vocabulary_knows_training_documents_only(tmp_path: Path) -> None:
+    data = run(tmp_path, test=9)
+    words = set(data.vocabulary.tokens[2:])
+    assert words == {"the", "word", *(f"train{index}" for index in data.train.ids)}
+    assert data.test.document(0)[0] == 1
+    assert data.vocabulary.tokens[2:4] == ["the", "word"]
+
+
+def test_folds_test_on_every_training_document_once_and_leave_the_given_test_set_alone(tmp_path: Path) -> None:
+    parts = [run(tmp_path, seed=fold, fold=fold, folds=4, test=9) for fold in range(4)]
+    assert sorted(index for part in parts for index in part.test.ids) == list(range(60))
+    for part in parts:
+        assert sorted([*part.train.ids, *part.valid.ids, *part.test.ids]) == list(range(60))
+        assert part.test.tokens is not None
+        assert "test8" not in part.vocabulary
+
+
+def test_a_limit_holds_for_each_split_and_keeps_the_classes(tmp_path: Path) -> None:
+    data = run(tmp_path, test=30, limit=5)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [5, 5, 5]
+    assert set(data.train.labels) == {0, 1, 2}
+    with pytest.raises(UserError, match=r"data\.limit=2 would keep fewer documents than numbers has classes \(3\)"):
+        run(tmp_path, limit=2)
+
+
+def test_cutting_spares_validation_and_test_if_asked_to(tmp_path: Path) -> None:
+    both = run(tmp_path, max_tokens=2)
+    train_only = run(tmp_path, max_tokens=2, cut_test=False)
+    assert max(both.train.lengths) == max(both.test.lengths) == max(train_only.train.lengths) == 2
+    assert max(train_only.test.lengths) == 9
+    whole = run(tmp_path).train
+    shares = both.summary["splits"]["train"]["cut_share"]
+    assert shares == pytest.approx(1 - np.minimum(whole.lengths, 2).sum() / whole.lengths.sum())
+
+
+def test_the_summary_is_plain_and_shows_as_a_table(tmp_path: Path) -> None:
+    extra = [["", "class 0"], ["same text", "class 1"], ["train0 ", "class 0"]]
+    data = run(tmp_path, test=9, extra=extra)
+    assert json.loads(json.dumps(data.summary)) == data.summary
+    assert json.loads(json.dumps(data.provenance)) == data.provenance
+    test = data.summary["splits"]["test"]
+    assert test["documents"] == 12
+    assert test["empty"] == 1
+    assert test["classes"] == {"class 0": 5, "class 1": 4, "class 2": 3}
+    known = sum(int((data.test.document(index) != 1).sum()) for index in range(12))
+    assert test["unknown_share"] == pytest.approx(1 - known / test["tokens"])
+    assert any("1 of 12 texts of test stand in train too" in warning for warning in data.summary["warnings"])
+    assert any("1 of 12 documents of test have no tokens" in warning for warning in data.summary["warnings"])
+    console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
+    console.print(summary_table(data.summary))
+    shown = console.export_text()
+    assert "class 2" in shown
+    assert "unknown tokens" in shown
+
+
+def test_unknown_tokens_imbalance_duplicates_and_a_text_without_spaces_are_warned_of(tmp_path: Path) -> None:
+    def warnings(text: TextConfig | None = None, **keys: Any) -> str:
+        return "\n".join(run(tmp_path, text=text, **keys).summary["warnings"])
+
+    assert "tokens of train are unknown; raise text.max_size" in warnings(TextConfig(max_size=3))
+    rare = [[f"rare{number}", "rare"] for number in range(2)]
+    assert "documents of 'class 0' and 2 of 'rare'; look at macro F1" in warnings(train=200, extra=rare)
+    assert "texts of train occur there more than once" in warnings(extra=[["twice", "class 0"]] * 6)
+    chinese = [["春眠不觉晓处处闻啼鸟" * 9 + str(number), "class 0"] for number in range(40)]
+    assert "text=words does not fit, choose text=characters" in warnings(extra=chinese)
+    assert "does not fit" not in warnings(TextConfig(kind="characters"), extra=chinese)
+    assert warnings() == ""
+
+
+def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has a single class, 'class 0'"):
+        run(tmp_path, classes=1)
+    with pytest.raises(UserError, match="no training documents"):
+        run(tmp_path, train=0)
+    with pytest.raises(UserError, match="has 3 training documents for 3 classes"):
+        run(tmp_path, train=3)
+    with pytest.raises(UserError, match=r"class 'new' stands in test .* \(first in document 10\) but never in train"):
+        run(tmp_path, test=9, extra=[["x", "new"]])
+    with pytest.raises(UserError, match="too few documents: none is left for valid"):
+        run(tmp_path, train=5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"valid_share": 0.0}, r"data\.valid_share must lie between 0 and 1, got 0\.0"),
+        ({"test_share": 1.5}, r"data\.test_share must lie between 0 and 1, got 1\.5"),
+        ({"limit": 0}, r"data\.limit must be at least 1, .* got 0"),
+        ({"max_tokens": -1}, r"data\.max_tokens must be at least 1, .* got -1"),
+        ({"fold": 5}, r"data\.fold must lie between 0 and data\.folds - 1 = 4, .* got 5"),
+        ({"folds": 1}, r"data\.folds must be at least 2, got 1"),
+        ({"cut": "middle"}, r"data\.cut must be head, tail or head\+tail, got 'middle'"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_value_and_rule(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        OrangeTablesConfig(corpus="newsgroups", **keys)
+
+
+def test_a_wrong_text_key_is_named_with_its_value_and_rule() -> None:
+    with pytest.raises(UserError, match=r"text\.max_size must be at least 3 .* got 2"):
+        TextConfig(max_size=2)
+    with pytest.raises(UserError, match=r"text\.min_count must be at least 1, got 0"):
+        TextConfig(min_count=0)
+
+
+def test_a_target_that_is_no_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\._target_=no\.such\.module cannot be imported"):
+        prepare(DataConfig(_target_="no.such.module"), TextConfig(), 0, tmp_path)
+    with pytest.raises(UserError, match=r"data\._target_=pathlib\.Path must name a subclass"):
+        prepare(DataConfig(_target_="pathlib.Path"), TextConfig(), 0, tmp_path)
+
+
+def test_names_of_classes_are_shown_as_they_are_and_not_read_as_markup(tmp_path: Path) -> None:
+    data = run(tmp_path, extra=[["some text", "[red]a[/red]"]] * 9)
+    console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
+    console.print(summary_table(data.summary))
+    assert "class [red]a[/red]" in console.export_text()
