@@ -1,13 +1,16 @@
 """Train a classifier: python train.py model=lstmp. `--help` lists the groups and their choices, `-m` sweeps."""
 
+from pathlib import Path
+
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unrolled.config import register
 from unrolled.runs.entry import guarded
 from unrolled.runs.train import train
 
 register()
+OmegaConf.register_new_resolver("root", lambda path: str(Path(__file__).resolve().parent / path), replace=True)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -133,14 +133,18 @@ def _no_projection(model: ModelConfig, what: str) -> None:
 
 
 @dataclass
-class MemorylessConfig:
-    """A linear map of each token (`model=memoryless`): what remains when recurrence is taken away."""
+class MemorylessConfig(ModelConfig):
+    """A linear map of each token (`model=memoryless`): what remains when recurrence is taken away.
 
-    _target_: str = MISSING
-    hidden_size: int = 128  # D, features of the output
+    It has the keys of the others, so that one sweep can run over all of them; both implementations are the same layer.
+    """
 
     def __post_init__(self) -> None:
-        require(self.hidden_size > 0, "model.hidden_size", self.hidden_size, "must be at least 1")
+        super().__post_init__()
+        _no_projection(self, "a linear map")
+        for name, only in (("num_layers", 1), ("bidirectional", False), ("dropout", 0.0)):
+            value = getattr(self, name)
+            require(value == only, f"model.{name}", value, f"model=memoryless is one linear layer: leave it at {only}")
 
 
 @dataclass
@@ -162,7 +166,7 @@ class EmbeddingConfig:
 class ReadoutConfig:
     """One vector per document (`readout.*`)."""
 
-    name: str = MISSING
+    name: str = "concat"
     dropout: float = 0.0  # share of the document vector zeroed before the head
 
     def __post_init__(self) -> None:
@@ -240,6 +244,7 @@ class Config:
     trainer: Any = MISSING
     logger: Any = None
     callbacks: Any = None
+    choices: Any = None  # written by the run: which data, text and model were chosen by name
 
     def __post_init__(self) -> None:
         require(self.threads is None or self.threads > 0, "threads", self.threads, "at least 1, or null")

@@ -21,6 +21,8 @@ class StepLoader:
         self.epoch = 0
         self.next_step = 0
 
+    batch_sampler = None  # Lightning asks every loader that has a sampler for one
+
     @property
     def sampler(self) -> "StepLoader":
         """Where Lightning looks for ``set_epoch``."""

@@ -23,11 +23,13 @@ def rnn(
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
+    proj_size: int = 0,
     nonlinearity: str = "tanh",
     implementation: str = "handwritten",
     **extras: Any,
 ) -> Encoder:
-    """Elman's network (1990); extras: what the handwritten `RNN` has beyond torch.nn's."""
+    """Elman's network (1990); extras: what the handwritten `RNN` has beyond torch.nn's. It takes no projection."""
+    _no_projection(proj_size)
 
     def layers(size: int, **how: Any) -> nn.Module:
         if implementation == "official":
@@ -63,10 +65,12 @@ def gru(
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
+    proj_size: int = 0,
     implementation: str = "handwritten",
     **extras: Any,
 ) -> Encoder:
-    """Gated recurrent unit (Cho et al. 2014), in torch's variant."""
+    """Gated recurrent unit (Cho et al. 2014), in torch's variant. It takes no projection."""
+    _no_projection(proj_size)
 
     def layers(size: int, **how: Any) -> nn.Module:
         if implementation == "official":
@@ -76,9 +80,24 @@ def gru(
     return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, extras)
 
 
-def memoryless(input_size: int, hidden_size: int) -> Encoder:
-    """A linear map of each token: what remains when recurrence is taken away."""
+def memoryless(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    proj_size: int = 0,
+    implementation: str = "handwritten",
+) -> Encoder:
+    """A linear map of each token: what remains when recurrence is taken away. Only the sizes mean anything."""
+    if num_layers != 1 or bidirectional or dropout or proj_size:
+        raise ValueError("memoryless is one linear layer: leave num_layers, bidirectional, dropout and proj_size alone")
     return Encoder([[Memoryless(input_size, hidden_size)]], hidden_size)
+
+
+def _no_projection(proj_size: int) -> None:
+    if proj_size:
+        raise ValueError(f"proj_size={proj_size}: only an LSTM has a projection")
 
 
 def _encoder(

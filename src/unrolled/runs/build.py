@@ -21,22 +21,22 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items() if key != "hydra"}
 
 
-def build_classifier(config: DictConfig, checked: Config, vocabulary_size: int, class_names: list[str]) -> Classifier:
+def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> Classifier:
     """The model that ``config`` describes, with freshly drawn weights."""
-    embedding = _build("embedding", config.embedding, num_embeddings=vocabulary_size)
-    encoder = _build("model", config.model, input_size=checked.embedding.embedding_dim)
+    embedding = build("embedding", config.embedding, num_embeddings=len(prepared.vocabulary))
+    encoder = build("model", config.model, input_size=checked.embedding.embedding_dim)
     tbptt = checked.tbptt
     return Classifier(
         embedding=embedding,
         encoder=encoder,
         readout=KINDS[checked.readout.name](),
-        class_names=class_names,
+        class_names=prepared.labels,
         reading=Reading(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry),
         schedule=tbptt.schedule,
         loss=tbptt.loss,
         dropout=checked.readout.dropout,
-        optimizer=_build("optimizer", config.optimizer),
-        scheduler=_build("scheduler", config.scheduler),
+        optimizer=build("optimizer", config.optimizer),
+        scheduler=build("scheduler", config.scheduler),
         config=plain(config),
     )
 
@@ -55,7 +55,7 @@ def build_datamodule(prepared: PreparedData, checked: Config) -> DocumentsDataMo
     )
 
 
-def _build(key: str, config: DictConfig | None, **known: Any) -> Any:
+def build(key: str, config: DictConfig | None, **known: Any) -> Any:
     """Call ``config``'s ``_target_``; a wrong argument is the user's, and its own message says more than Hydra's."""
     if config is None:
         return None

@@ -40,9 +40,9 @@ class Last(Readout):
 
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         if full:
-            return (outputs[-1].float(),)
+            return (outputs[-1].to(sums(outputs)),)
         row = torch.arange(outputs.shape[1], device=outputs.device)
-        last = outputs[(lengths - 1).clamp(min=0), row].float()  # (B, D)
+        last = outputs[(lengths - 1).clamp(min=0), row].to(sums(outputs))  # (B, D)
         return (torch.where((lengths > 0).unsqueeze(1), last, pooled[0]),)
 
     def value(self, pooled: Pooled) -> Tensor:
@@ -59,7 +59,7 @@ class Mean(Readout):
         total, count = pooled
         if not full:
             outputs = outputs.masked_fill(past(outputs, lengths), 0.0)
-        return total + outputs.sum(0, dtype=torch.float32), count + lengths.unsqueeze(1)
+        return total + outputs.sum(0, dtype=sums(outputs)), count + lengths.unsqueeze(1)
 
     def value(self, pooled: Pooled) -> Tensor:
         total, count = pooled
@@ -78,7 +78,7 @@ class Max(Readout):
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         if not full:
             outputs = outputs.masked_fill(past(outputs, lengths), -torch.inf)
-        chunk = outputs.max(dim=0).values.float()
+        chunk = outputs.max(dim=0).values.to(sums(outputs))
         return (torch.where(chunk > pooled[0], chunk, pooled[0]),)
 
     def value(self, pooled: Pooled) -> Tensor:
@@ -107,6 +107,11 @@ class Concat(Readout):
 
     def value(self, pooled: Pooled) -> Tensor:
         return torch.cat([part.value(own) for part, own in self._parts(pooled)], dim=1)
+
+
+def sums(outputs: Tensor) -> torch.dtype:
+    """What statistics are kept in: float32 at least, whatever the outputs have under autocast."""
+    return torch.promote_types(outputs.dtype, torch.float32)
 
 
 def past(outputs: Tensor, lengths: Tensor) -> Tensor:
