@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import unrolled
 from unrolled.encoders.composed import Bidirectional, Deep, load_torch, read_rows, to_torch
 from unrolled.encoders.memoryless import Memoryless
 from unrolled.encoders.per_gate import PerGateLSTM
@@ -22,6 +23,10 @@ KINDS: dict[str, tuple[Make, type[nn.RNNBase], dict[str, Any]]] = {
     "torch_gru": (lambda size: nn.GRU(size, H).double(), nn.GRU, {}),
     "torch_lstm": (lambda size: nn.LSTM(size, H).double(), nn.LSTM, {}),
     "torch_lstmp": (lambda size: nn.LSTM(size, H, proj_size=P).double(), nn.LSTM, {"proj_size": P}),
+    "rnn": (lambda size: unrolled.RNN(size, H, nonlinearity="relu").double(), nn.RNN, {"nonlinearity": "relu"}),
+    "gru": (lambda size: unrolled.GRU(size, H).double(), nn.GRU, {}),
+    "lstm": (lambda size: unrolled.LSTM(size, H).double(), nn.LSTM, {}),
+    "lstmp": (lambda size: unrolled.LSTM(size, H, proj_size=P).double(), nn.LSTM, {"proj_size": P}),
     "per_gate": (lambda size: PerGateLSTM(size, H).double(), nn.LSTM, {}),
     "per_gate_lstmp": (lambda size: PerGateLSTM(size, H, proj_size=P).double(), nn.LSTM, {"proj_size": P}),
 }
@@ -123,7 +128,7 @@ def test_with_all_dropped_only_the_last_layers_outputs_remain() -> None:
     assert outputs.any()
 
 
-@pytest.mark.parametrize("kind", ["torch_lstmp", "per_gate"])
+@pytest.mark.parametrize("kind", ["torch_lstmp", "per_gate", "gru"])
 def test_a_deep_network_read_in_chunks_equals_one_pass(kind: str) -> None:
     network, _ = compose(kind, 2, False)
     assert isinstance(network, Reads)
@@ -160,6 +165,29 @@ def test_rows_without_any_step_keep_their_state_and_have_zero_outputs() -> None:
     assert not none.any()
 
 
+def test_masks_shared_over_time_reach_the_layer_and_the_rows_they_were_drawn_for() -> None:
+    """A row read in chunks with its masks handed back, and among fewer rows, drops what it dropped in one pass."""
+    network = Deep([unrolled.GRU(E, H, input_dropout=0.5), unrolled.GRU(H, H, input_dropout=0.5)])
+    network.train()
+    x = torch.randn(T, B, E)
+    masks = network.draw_masks(B)
+    assert [mask.shape for mask in masks] == [(1, B, E), (1, B, H)]
+    whole, last = network(x, masks=masks)
+    first, state = network.read(x[:2], network.initial_state(B), masks)
+    second, state = network.read(x[2:], state, masks)
+    torch.testing.assert_close((torch.cat([first, second]), state), (whole, last))
+    outputs, _ = network(x, lengths=LENGTHS, masks=masks)
+    inside = torch.arange(T).unsqueeze(1) < LENGTHS
+    torch.testing.assert_close(outputs[inside], whole[inside])
+    assert not torch.allclose(network(x, masks=network.draw_masks(B))[0], whole)
+
+    both = Bidirectional(unrolled.GRU(E, H, input_dropout=1.0), unrolled.GRU(E, H))
+    with torch.no_grad():
+        changed = both(x + 1, masks=both.draw_masks(B))[0] != both(x, masks=both.draw_masks(B))[0]
+    assert not changed[..., :H].any()
+    assert changed[..., H:].all()
+
+
 def test_memoryless_layers_have_no_state_to_stack() -> None:
     network = Deep([Memoryless(E, H), Memoryless(H, P)])
     x = torch.randn(T, B, E)
@@ -176,6 +204,13 @@ def test_what_cannot_be_composed_is_refused() -> None:
         Deep([])
     with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
         Deep([nn.GRU(E, H)], dropout=1.5)
+    for module in (nn.GRU, unrolled.GRU):
+        with pytest.raises(ValueError, match="got bidirectional=True"):
+            Deep([module(E, H, bidirectional=True)])
+        with pytest.raises(ValueError, match="got batch_first=True"):
+            Deep([module(E, H, batch_first=True)])
+    with pytest.raises(ValueError, match="got 2 layers: compose them with Deep"):
+        Bidirectional(nn.GRU(E, H, 2), nn.GRU(E, H, 2))
     with pytest.raises(ValueError, match="states of one shape"):
         Deep([nn.GRU(E, H), nn.GRU(H, H + 1)])
     x: Tensor = torch.randn(T, B, E)

@@ -5,6 +5,7 @@ put together from parts, so that one can see what the switches do and can build 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -20,8 +21,12 @@ from .protocol import Reads, State
 def recurrence(module: nn.Module) -> Reads:
     """The module itself if it can be read chunk by chunk, a module of torch.nn behind the adapter that makes it so.
 
-    Raises TypeError for anything else.
+    Raises TypeError for anything else, ValueError for a recurrence whose own switches are set to two directions or to
+    batch_first.
     """
+    for switch in ("bidirectional", "batch_first"):
+        if getattr(module, switch, False):
+            raise ValueError(f"networks are composed of one-directional, time-first layers, got {switch}=True")
     if isinstance(module, Reads):
         return module
     if isinstance(module, nn.RNNBase):
@@ -68,6 +73,12 @@ class Bidirectional(nn.Module):
     def __init__(self, forwards: nn.Module, backwards: nn.Module) -> None:
         super().__init__()
         self.forwards, self.backwards = recurrence(forwards), recurrence(backwards)
+        for direction in (self.forwards, self.backwards):
+            if any(len(s) != 1 for s in direction.initial_state(0)):
+                raise ValueError(
+                    "each direction must be a single layer, which the next reads together with the other direction; "
+                    f"got {len(direction.initial_state(0)[0])} layers: compose them with Deep"
+                )
 
     def initial_state(self, batch_size: int) -> State:
         """Per part of the state (2, B, size): forwards, then backwards, as torch.nn orders them."""
@@ -101,7 +112,7 @@ class Bidirectional(nn.Module):
             self.redraw()
             masks = self.draw_masks(x.shape[1])
         state = self.initial_state(x.shape[1]) if state is None else state
-        first, second = halves(masks)
+        first, second = deal(masks, [self.forwards, self.backwards])
         ahead, last = read_rows(self.forwards, x, tuple(s[:1] for s in state), lengths, first)
         flipped = flip_within_length(x, lengths)
         back, earliest = read_rows(self.backwards, flipped, tuple(s[1:] for s in state), lengths, second)
@@ -169,13 +180,11 @@ class Deep(nn.Module):
 
     def climb(self, x: Tensor, state: State, lengths: Tensor | None, masks: State, chunk: bool) -> tuple[Tensor, State]:
         """From the bottom layer to the top, each over all positions."""
-        share = len(masks) // len(self.layers)
         states = []
-        for k, layer in enumerate(self.each()):
+        for k, (layer, own_masks) in enumerate(zip(self.each(), deal(masks, self.each()), strict=True)):
             if k:
                 x = F.dropout(x, self.dropout, self.training)
             own = tuple(s[k * self.rows_per_layer : (k + 1) * self.rows_per_layer] for s in state)
-            own_masks = masks[k * share : (k + 1) * share]
             if chunk:
                 x, own = layer.read(x, own, own_masks)
             elif isinstance(layer, Bidirectional):
@@ -191,9 +200,12 @@ def join(states: Sequence[State]) -> State:
     return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
-def halves(masks: State) -> tuple[State, State]:
-    """The first direction's masks and the second's: as many of each."""
-    return masks[: len(masks) // 2], masks[len(masks) // 2 :]
+def deal(masks: State, layers: Sequence[Reads]) -> list[State]:
+    """Each layer's own masks out of all of them, as `draw_masks` put them together; none where there are none."""
+    if not masks:
+        return [()] * len(layers)
+    left = iter(masks)
+    return [tuple(islice(left, len(layer.draw_masks(0)))) for layer in layers]
 
 
 def load_torch(network: Bidirectional | Deep, weights: Mapping[str, Tensor]) -> None:
