@@ -1,6 +1,7 @@
 """One run: prepare the data, train, test the best weights, record everything."""
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ HPARAMS = (
     "seed",
 )
 
+NOISE = (  # warnings that no user of this program can act on
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*smaller than the logging interval.*",
+    r".*LSTM with projections is not supported with oneDNN.*",
+    r"Checkpoint directory .* exists and is not empty",
+)
+
 
 def train(config: DictConfig) -> float | None:
     """Train and test what ``config`` describes; returns the best validation accuracy.
@@ -81,6 +89,8 @@ def _fit_and_test(
 
     model = build_classifier(config, valid, prepared)
     result.parameters = count_parameters(model)
+    parts = ", ".join(f"{part} {count:,}" for part, count in result.parameters.items() if part != "total")
+    console.print(f"parameters  {result.parameters['total']:,} ({parts})", highlight=False)
     history, speed = History(), Speed()
     callbacks: list[Callback] = [
         *(build(f"callbacks.{name}", given) for name, given in (config.callbacks or {}).items() if given is not None),
@@ -109,6 +119,10 @@ def _fit_and_test(
 
 def _reset(config: Config) -> None:
     """What one job of a sweep sets must not reach the next."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision("highest")

@@ -1,0 +1,54 @@
+# Everything one can do here; `make` lists it. Set-up is redone only when the lock or pyproject.toml changed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+LOGDIR ?= runs
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint format tensorboard sweep compare bench clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the virtual environment from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	  "unrolled needs Python 3.11 to 3.13, %s is %d.%d; try make PYTHON=python3.12 ..." % (sys.executable, *v))'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+train: $(READY) ## Train once: make train ARGS="model=gru tbptt.chunk_len=32"
+	$(BIN)/python train.py $(ARGS)
+
+test: $(READY) ## Run the tests: make test ARGS="tests/cells -k lstm"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style and types, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## Bring the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+tensorboard: $(READY) ## Show the runs in TensorBoard: make tensorboard LOGDIR=runs
+	$(BIN)/python -m unrolled.runs.tensorboard $(LOGDIR)
+
+sweep: $(READY) ## Train every model in both implementations: make sweep ARGS="seed=0,1,2"
+	$(BIN)/python train.py -m model=rnn,lstm,lstmp,gru model.implementation=handwritten,official $(ARGS)
+
+compare: $(READY) ## Compare the runs: make compare ARGS="runs --format md"
+	$(BIN)/python compare.py $(or $(ARGS),runs)
+
+bench: $(READY) ## Time the recurrences against torch.nn: make bench ARGS="--batch 64"
+	$(BIN)/python benchmark.py $(ARGS)
+
+clean: ## Remove the environment and what tools left, never runs or data
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
