@@ -120,6 +120,26 @@ class LSTMConfig(RecurrentConfig):
 
 
 @dataclass
+class WrittenOutLSTMConfig(ModelConfig):
+    """The LSTM in another layout (`model=lstm_per_gate`, `model=lstm_single_matrix`): to be read, and to be checked."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.implementation == "handwritten",
+            "model.implementation",
+            self.implementation,
+            "this layout is handwritten only; for torch.nn's LSTM choose model=lstm",
+        )
+        require(
+            self.proj_size == 0 or self.proj_size < self.hidden_size,
+            "model.proj_size",
+            self.proj_size,
+            f"must be smaller than model.hidden_size={self.hidden_size}, or 0 for no projection",
+        )
+
+
+@dataclass
 class GRUConfig(RecurrentConfig):
     """Gated recurrent unit."""
 
@@ -255,7 +275,13 @@ def register() -> None:
     """Make the schema known to Hydra, for the `defaults` of conf/."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    models = {"rnn": RNNConfig, "lstm": LSTMConfig, "gru": GRUConfig, "memoryless": MemorylessConfig}
+    models = {
+        "rnn": RNNConfig,
+        "lstm": LSTMConfig,
+        "lstm_written_out": WrittenOutLSTMConfig,
+        "gru": GRUConfig,
+        "memoryless": MemorylessConfig,
+    }
     groups = {"schema/model": models, **DATA_SCHEMAS}
     for group, nodes in groups.items():
         for name, node in nodes.items():

@@ -1,9 +1,15 @@
 """The LSTM with a matrix per gate and the one with a single matrix, against torch.nn.LSTM."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from unrolled.encoders.build import lstm, lstm_per_gate, lstm_single_matrix
+from unrolled.encoders.composed import Deep, load_torch
+from unrolled.encoders.encoder import Encoder
 from unrolled.encoders.one_layer_lstm import OneLayerLSTM
 from unrolled.encoders.per_gate import PerGateLSTM
 from unrolled.encoders.protocol import Reads
@@ -147,3 +153,29 @@ def test_wrong_sizes_are_refused(form: type[OneLayerLSTM]) -> None:
         form(E, H, proj_size=H)
     with pytest.raises(ValueError, match="hidden_size must be at least 1, got 0"):
         form(E, 0)
+
+
+@pytest.mark.parametrize("build", [lstm_per_gate, lstm_single_matrix])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("proj_size", [0, P])
+def test_the_encoder_that_model_selects_is_the_official_one_with_its_weights(
+    build: Callable[..., Encoder], bidirectional: bool, proj_size: int
+) -> None:
+    torch.manual_seed(7)
+    how: dict[str, Any] = {"num_layers": 2, "bidirectional": bidirectional, "proj_size": proj_size}
+    ours, theirs = build(E, H, **how), lstm(E, H, implementation="official", **how)
+    stacks = [module for module in ours.modules() if isinstance(module, Deep)]
+    official_stacks = [module for module in theirs.modules() if isinstance(module, nn.LSTM)]
+    for stack, whole in zip(stacks, official_stacks, strict=True):
+        load_torch(stack, whole.state_dict())
+    x, lengths = torch.randn(T, B, E), torch.tensor([4, T, 1])
+    outputs, carry = ours(x, ours.initial_state(B), lengths)
+    expected, expected_carry = theirs(x, theirs.initial_state(B), lengths)
+    assert outputs.shape == (T, B, ours.output_size)
+    torch.testing.assert_close((outputs, carry), (expected, expected_carry), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("build", [lstm_per_gate, lstm_single_matrix])
+def test_these_layouts_have_no_official_implementation(build: Callable[..., Encoder]) -> None:
+    with pytest.raises(ValueError, match="implementation=official"):
+        build(E, H, implementation="official")

@@ -5,12 +5,16 @@ from typing import Any
 
 from torch import nn
 
+from unrolled.encoders.composed import Deep
 from unrolled.encoders.encoder import Encoder
 from unrolled.encoders.gru import GRU
 from unrolled.encoders.lstm import LSTM
 from unrolled.encoders.memoryless import Memoryless
 from unrolled.encoders.official import Official
+from unrolled.encoders.one_layer_lstm import OneLayerLSTM
+from unrolled.encoders.per_gate import PerGateLSTM
 from unrolled.encoders.rnn import RNN
+from unrolled.encoders.single_matrix import SingleMatrixLSTM
 
 IMPLEMENTATIONS = ("handwritten", "official")
 
@@ -59,6 +63,34 @@ def lstm(
     return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, extras)
 
 
+def lstm_per_gate(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    proj_size: int = 0,
+    implementation: str = "handwritten",
+) -> Encoder:
+    """The LSTM with one named matrix and bias per gate; the same numbers as `lstm`, slower."""
+    layers = _single_layers(PerGateLSTM, hidden_size, proj_size, implementation)
+    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, {})
+
+
+def lstm_single_matrix(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    proj_size: int = 0,
+    implementation: str = "handwritten",
+) -> Encoder:
+    """The LSTM with one matrix for [x, h] and one bias; the same numbers as `lstm`, slower."""
+    layers = _single_layers(SingleMatrixLSTM, hidden_size, proj_size, implementation)
+    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, {})
+
+
 def gru(
     input_size: int,
     hidden_size: int,
@@ -93,6 +125,20 @@ def memoryless(
     if num_layers != 1 or bidirectional or dropout or proj_size:
         raise ValueError("memoryless is one linear layer: leave num_layers, bidirectional, dropout and proj_size alone")
     return Encoder([[Memoryless(input_size, hidden_size)]], hidden_size)
+
+
+def _single_layers(form: type[OneLayerLSTM], hidden_size: int, proj_size: int, implementation: str) -> Layers:
+    """A stack of single layers: these forms are one layer each."""
+    if implementation != "handwritten":
+        raise ValueError(
+            f"implementation={implementation}: {form.__name__} is handwritten; torch.nn's LSTM is model=lstm"
+        )
+
+    def layers(size: int, num_layers: int = 1, dropout: float = 0.0) -> nn.Module:
+        sizes = [size] + [proj_size or hidden_size] * (num_layers - 1)
+        return Deep([form(below, hidden_size, proj_size=proj_size) for below in sizes], dropout)
+
+    return layers
 
 
 def _no_projection(proj_size: int) -> None:
