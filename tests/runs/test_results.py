@@ -95,6 +95,8 @@ def test_the_hash_depends_on_what_matters_and_on_nothing_else() -> None:
     base = config_hash(CONFIG)
     assert config_hash(dict(reversed(CONFIG.items()))) == base
     assert config_hash(CONFIG | {"name": "b", "output_dir": "elsewhere"}) == base
+    data = {"data": {"cache_dir": "there", "limit": 5}}
+    assert config_hash(CONFIG | data) == config_hash(CONFIG | {"data": {"limit": 5}}) != base
     assert config_hash(CONFIG | {"seed": 4}) != base
     assert config_hash(CONFIG | {"model": {"hidden_size": 6, "layers": [1, 2]}}) != base
     assert config_hash(CONFIG | {"tbptt": {"chunk_len": 0}}) != base

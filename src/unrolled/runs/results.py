@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from unrolled.errors import UserError
 from unrolled.runs.interrupt import interrupted_by, sigterm_interrupts
 
-Status = Literal["running", "ok", "failed", "interrupted"]
+Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -29,7 +29,7 @@ LATEST_FILE = "latest"
 FORMAT = 1
 
 # Settings that change where a run writes, not what it computes: they stay out of the hashes.
-WITHOUT_EFFECT = ("name", "output_dir", "logger")
+WITHOUT_EFFECT = ("name", "output_dir", "logger", "data.cache_dir", "callbacks.progress_bar")
 
 
 @dataclass
@@ -80,10 +80,17 @@ class RunResult:
 def config_hash(config: Mapping[str, Any], without: Iterable[str] = WITHOUT_EFFECT) -> str:
     """16 hexadecimal digits of SHA-256 over what ``config`` says, whatever the order of its keys.
 
-    without: top-level keys that do not count.
+    without: keys that do not count, a dot before each level below the first.
     """
-    left = {key: value for key, value in config.items() if key not in set(without)}
-    text = json.dumps(_jsonable(left), sort_keys=True, ensure_ascii=True)
+    left = _jsonable(config)
+    for key in without:
+        *path, last = key.split(".")
+        inner = left
+        for part in path:
+            inner = inner.get(part) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(last, None)
+    text = json.dumps(left, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -179,17 +186,29 @@ def load_result(path: str | Path) -> RunResult:
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[RunResult]:
-    """All runs in and under ``paths``, the oldest first, each once. Raises UserError where there is none."""
+    """All runs in and under ``paths``, the oldest first, each once.
+
+    One that is damaged or was written by another version comes with status ``unreadable`` and the reason. Raises
+    UserError where there is no run at all.
+    """
     found: dict[Path, RunResult] = {}
     for path in paths:
         root = resolve_run(path)
         if not root.is_dir():
             raise UserError(f"{path} is not a directory; name the directory that holds the runs, such as runs/")
         for file in sorted(root.rglob(RESULTS_FILE)):
-            found.setdefault(file.resolve(), load_result(file))
+            if file.resolve() not in found:
+                found[file.resolve()] = _load_or_explain(file)
     if not found:
         raise UserError(f"no run found under {', '.join(map(str, paths))}: no {RESULTS_FILE}; train something first")
     return sorted(found.values(), key=lambda run: run.started)
+
+
+def _load_or_explain(file: Path) -> RunResult:
+    try:
+        return load_result(file)
+    except UserError as error:
+        return RunResult(name=file.parent.name, directory=file.parent, status="unreadable", error=str(error))
 
 
 def save_predictions(
