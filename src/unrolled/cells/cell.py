@@ -51,6 +51,7 @@ class Cell(nn.Module):
     """
 
     gates: ClassVar[int] = 1  # blocks of H rows stacked in weight_ih, weight_hh and the biases
+    recurrent_weights: ClassVar[tuple[str, ...]] = ("weight_hh",)  # what `orthogonal` and DropConnect act on
     mode: ClassVar[str] = ""  # torch.nn's name of the recurrence, if it has one
 
     def __init__(
@@ -100,8 +101,9 @@ class Cell(nn.Module):
         for weight in weights.values():
             nn.init.uniform_(weight, -bound, bound)
         if self.orthogonal:
-            for block in weights["weight_hh"].chunk(self.gates):  # (H, H) each
-                nn.init.orthogonal_(block)
+            for name in self.recurrent_weights:
+                for block in weights[name].chunk(self.gates):  # (H, H) each
+                    nn.init.orthogonal_(block)
 
     def reset_parameters(self) -> None:
         """Draw the weights anew."""

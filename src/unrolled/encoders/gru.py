@@ -4,7 +4,7 @@ from typing import Unpack
 
 import torch
 
-from unrolled.cells import GRUCell
+from unrolled.cells import GRUCell, LayerNormGRUCell
 from unrolled.encoders.recurrence import Extras, Recurrence
 
 
@@ -14,6 +14,7 @@ class GRU(Recurrence):
     Arguments, weights, inputs and outputs are those of torch.nn.GRU; see `Recurrence`.
 
     Args:
+        layer_norm: normalise the gates' sums, as in `LayerNormGRUCell`; it has gains as further weights
         extras: see `Extras`
 
     Raises:
@@ -31,12 +32,14 @@ class GRU(Recurrence):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        layer_norm: bool = False,
         **extras: Unpack[Extras],
     ) -> None:
         if "proj_size" in extras:
             raise ValueError("proj_size is for LSTM only: a GRU has no projection")
         super().__init__(
-            GRUCell,
+            LayerNormGRUCell if layer_norm else GRUCell,
             input_size,
             hidden_size,
             num_layers,

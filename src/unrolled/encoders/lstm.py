@@ -4,7 +4,7 @@ from typing import Unpack
 
 import torch
 
-from unrolled.cells import LSTMCell
+from unrolled.cells import LayerNormLSTMCell, LSTMCell
 from unrolled.encoders.recurrence import Extras, Recurrence
 
 
@@ -16,6 +16,7 @@ class LSTM(Recurrence):
 
     Args:
         forget_bias: first value of the forget gate's bias, as in `LSTMCell`; None: uniform like all weights
+        layer_norm: normalise the gates' sums and c, as in `LayerNormLSTMCell`; it has gains as further weights
         extras: see `Extras`
 
     Raises:
@@ -36,10 +37,11 @@ class LSTM(Recurrence):
         dtype: torch.dtype | None = None,
         *,
         forget_bias: float | None = None,
+        layer_norm: bool = False,
         **extras: Unpack[Extras],
     ) -> None:
         super().__init__(
-            LSTMCell,
+            LayerNormLSTMCell if layer_norm else LSTMCell,
             input_size,
             hidden_size,
             num_layers,

@@ -192,9 +192,10 @@ class Recurrence(nn.Module):
         """Drop other recurrent weights from now on: once per training step, before its first chunk."""
         self._weight_masks = {}
         if self.training and self.weight_dropout:
-            for names in self._weight_names:
-                weight = getattr(self, names["weight_hh"])
-                self._weight_masks[names["weight_hh"]] = F.dropout(torch.ones_like(weight), self.weight_dropout)
+            for cell, names in zip(self._cells, self._weight_names, strict=True):
+                for name in (names[weight] for weight in cell.recurrent_weights):
+                    ones = torch.ones_like(getattr(self, name), requires_grad=False)
+                    self._weight_masks[name] = F.dropout(ones, self.weight_dropout)
 
     def read(self, x: Tensor, state: State, masks: tuple[Tensor, ...] = ()) -> tuple[Tensor, State]:
         """Read one chunk.
@@ -312,7 +313,7 @@ class Recurrence(nn.Module):
         lower = torch.get_autocast_dtype(x.device.type) if autocasts(x) else None
         for weight, name in self._weight_names[k].items():
             value: Tensor = getattr(self, name)
-            if weight == "weight_hh" and self.training and self.weight_dropout:
+            if self.training and self.weight_dropout and weight in self._cells[k].recurrent_weights:
                 if name not in self._weight_masks:
                     self.redraw()
                 value = value * self._weight_masks[name]
