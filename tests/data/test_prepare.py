@@ -147,9 +147,9 @@ def test_unknown_tokens_imbalance_duplicates_and_a_text_without_spaces_are_warne
 def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has a single class, 'class 0'"):
         run(tmp_path, classes=1)
-    with pytest.raises(UserError, match="no training documents"):
+    with pytest.raises(UserError, match="train of numbers holds no documents"):
         run(tmp_path, train=0)
-    with pytest.raises(UserError, match="has 3 training documents for 3 classes"):
+    with pytest.raises(UserError, match="train of numbers has 3 documents for 3 classes"):
         run(tmp_path, train=3)
     with pytest.raises(UserError, match=r"class 'new' stands in test .* \(first in document 10\) but never in train"):
         run(tmp_path, test=9, extra=[["x", "new"]])

@@ -65,6 +65,30 @@ class OrangeTablesConfig(DataConfig):
 
 
 @dataclass
+class FileConfig(DataConfig):
+    """Tables in files: a row is a document."""
+
+    train: str = MISSING  # file with training documents, or with all of them if no other file is given
+    valid: str | None = None  # file with validation documents; None splits them off train
+    test: str | None = None  # file with test documents; None splits them off train
+    text_column: Any = None  # name or number (from 1), or a list of them, joined by blanks; None: a common name
+    label_column: Any = None  # name or number (from 1) of the class; None: a common name such as label
+    empty: str = "keep"  # blank texts: keep (a document without tokens) or drop
+    bad_rows: str = "stop"  # rows that cannot be used, such as one without a label: stop or drop
+
+
+@dataclass
+class CsvConfig(FileConfig):
+    """CSV and TSV files, plain or gzipped."""
+
+    _target_: str = "unrolled.data.sources.csv_files.CsvFiles"
+    delimiter: str | None = None  # one character or tab; None finds comma, tab, semicolon or bar
+    quoting: bool = True  # double quotes enclose fields; false: they are characters like others
+    header: bool = True  # the first record names the columns; false: they are numbered from 1
+    encoding: str | None = None  # None finds UTF-8, UTF-16 and UTF-32
+
+
+@dataclass
 class TextConfig:
     """How texts become token ids (`text.*` on the command line)."""
 
@@ -82,6 +106,6 @@ class TextConfig:
 
 #: Group of the config store -> name -> dataclass.
 SCHEMAS: dict[str, dict[str, type]] = {
-    "schema/data": {"orange_tables": OrangeTablesConfig},
+    "schema/data": {"orange_tables": OrangeTablesConfig, "csv": CsvConfig},
     "schema/text": {"text": TextConfig},
 }

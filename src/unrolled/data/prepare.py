@@ -70,7 +70,7 @@ def prepare(
     source.fetch(directory)
     cache = token_cache(source, tokenizer, directory)
     parts = {split: _whole(cache, split) for split in cache.splits}
-    _check(parts, cache.labels, source.name)
+    _check(parts, cache.labels, source)
     parts = _split(parts, data, seed)
     if data.limit is not None:
         if data.limit < len(cache.labels):
@@ -147,26 +147,37 @@ def _whole(cache: TokenCache, split: str) -> TokenCorpus:
     )
 
 
-def _check(parts: dict[str, TokenCorpus], labels: list[str], name: str) -> None:
+def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> None:
     """Refuse what no classifier can be trained on."""
     documents = len(parts["train"])
-    if documents == 0:
-        raise UserError(f"{name} has no training documents")
+    train = source.where("train")
+    for split, part in parts.items():
+        if not len(part):
+            raise UserError(f"{source.where(split)} holds no documents (a header alone is none); give some")
     if len(labels) < 2:
-        raise UserError(f"{name} has a single class, {labels[0]!r}; a classifier needs at least two")
+        raise UserError(
+            f"{train} has a single class, {_short(labels[0])}; a classifier needs at least two; check that the column "
+            f"with the class is the right one"
+        )
     counts = {split: np.bincount(part.labels, minlength=len(labels)) for split, part in parts.items()}
     for split, given in counts.items():
         for index in np.flatnonzero((given > 0) & (counts["train"] == 0)).tolist():
             where = int(np.flatnonzero(parts[split].labels == index)[0]) + 1
             raise UserError(
-                f"class {labels[index]!r} stands in {split} of {name} (first in document {where}) but never in train, "
-                f"so it cannot be learnt; remove these documents, or add some of this class to train"
+                f"class {_short(labels[index])} stands in {source.where(split)} (first in document {where}) but "
+                f"never in train ({train}), so it cannot be learnt; remove these documents, or add some of this class "
+                f"to train"
             )
     if documents <= len(labels):
         raise UserError(
-            f"{name} has {documents} training documents for {len(labels)} classes: more documents than classes are "
-            f"needed; check that the label column is the right one"
+            f"{train} has {documents} documents for {len(labels)} classes: more documents than classes are needed; "
+            f"check that the column with the class is the right one"
         )
+
+
+def _short(name: str) -> str:
+    """A name as it may stand in a sentence, however long it is."""
+    return repr(name) if len(name) <= 60 else f"{name[:57]!r}..."
 
 
 def _split(given: dict[str, TokenCorpus], data: DataConfig, seed: int) -> dict[str, TokenCorpus]:

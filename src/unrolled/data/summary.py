@@ -139,8 +139,8 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
         unspaced or summary["characters_per_token"] > CHARACTERS_PER_TOKEN
     ):
         found.append(
-            f"the text of train hardly has spaces between words ({summary['characters_per_token']:.0f} characters a word, "
-            f"{summary['unspaced_share']:.0%} of them of scripts without spaces): text={summary['tokenizer']} does not "
+            f"the text of train hardly has spaces between words ({summary['characters_per_token']:.0f} characters a "
+            f"word, {summary['unspaced_share']:.0%} of them of scripts without spaces): text={summary['tokenizer']} does not "
             f"fit, choose text=characters"
         )
     return found

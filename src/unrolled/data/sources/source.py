@@ -52,6 +52,10 @@ class Source(ABC):
     def splits(self) -> tuple[str, ...]:
         """The splits that are given, a part of ``SPLITS`` that has ``train``."""
 
+    def where(self, split: str) -> str:
+        """What a message calls ``split``: its file, where there is one."""
+        return f"{split} of {self.name}"
+
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """Plain values that change whenever the documents would: hashes of file contents and how they are read."""

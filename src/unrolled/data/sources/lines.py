@@ -1,0 +1,176 @@
+"""Text files as users have them: plain or gzipped, in any encoding, read by lines with the place of each mistake."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from unrolled.errors import UserError
+
+BLOCK = 1 << 20  # bytes that are read and decoded at once
+SAMPLE = 1 << 16  # bytes from which the encoding is told
+
+_GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def existing_file(path: str | Path, key: str) -> Path:
+    """The absolute path of a file that can be read.
+
+    Args:
+        path: as the user gave it; relative ones count from the working directory.
+        key: the configuration key it stands in.
+
+    Raises:
+        UserError: there is no such file, or it is a directory or cannot be read.
+    """
+    if not str(path).isprintable():
+        raise UserError(f"{key}={str(path)[:200]!r} contains characters that cannot be printed; rename the file")
+    try:
+        file = Path(path).expanduser().absolute()
+        if file.is_dir():
+            raise UserError(f"{key}={path} is a directory, not a file; for one directory per class choose data=folder")
+        if not file.exists():
+            raise UserError(f"{key}={path} does not exist (looked for {file}); give the path of a file")
+        if not file.is_file():
+            raise UserError(f"{key}={path} is no regular file (it is read more than once); copy it to a file")
+        if not os.access(file, os.R_OK):
+            raise UserError(f"{key}={path} may not be read; change its permissions")
+        if file.stat().st_size == 0:
+            raise UserError(f"{file} ({key}) is empty; give a file with documents")
+    except (OSError, RuntimeError) as error:  # too long a name; no home directory to expand ~
+        raise UserError(f"{key}={str(path)[:200]} is no usable path: {error}") from error
+    return file
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """Open a plain or gzipped file; whatever is wrong with the disk or the compression is said in one sentence."""
+    try:
+        with path.open("rb") as plain:
+            magic = plain.read(4)
+            plain.seek(0)
+            if magic.startswith(_ZIP):
+                raise UserError(f"{path} is a zip archive or an Excel workbook; unpack it or save it as CSV")
+            if magic.startswith(_PARQUET):
+                raise UserError(f"{path} is a Parquet file; choose data=parquet")
+            if magic.startswith(_GZIP):
+                with gzip.open(plain) as unpacked:
+                    yield cast("BinaryIO", unpacked)
+            else:
+                yield plain
+    except EOFError as error:
+        raise UserError(f"{path} is cut short: its gzip data end too early; copy or download it again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is corrupt: its gzip data do not unpack ({error}); copy or download it again"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def find_encoding(sample: bytes) -> str:
+    """The encoding that the first bytes of a file show: by byte order mark, by the zeros of UTF-16, else UTF-8."""
+    for mark, encoding in _BOMS.items():
+        if sample.startswith(mark):
+            return encoding
+    even, odd = sample[0::2], sample[1::2]
+    if len(odd) >= 4:
+        zeros_even, zeros_odd = even.count(0) / len(even), odd.count(0) / len(odd)
+        if zeros_odd > 0.4 and zeros_even < 0.1:
+            return "utf-16-le"
+        if zeros_even > 0.4 and zeros_odd < 0.1:
+            return "utf-16-be"
+    return "utf-8"
+
+
+def check_encoding(encoding: str | None) -> None:
+    """Refuse an encoding that Python does not have."""
+    if encoding is not None:
+        try:
+            known = codecs.lookup(encoding)._is_text_encoding
+        except (LookupError, ValueError):
+            known = False
+        if not known:
+            raise UserError(f"data.encoding={encoding} is no text encoding; choose one such as utf-8, cp1252 or utf-16")
+
+
+class DecodingError(Exception):
+    """Bytes that are no text; raised in the place of the line that holds them."""
+
+    def __init__(self, line: int, before: str, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line  # number of the line, from 1
+        self.before = before  # what stands before them in that line
+
+
+def decoded_lines(stream: BinaryIO, encoding: str | None) -> Iterator[str]:
+    """The lines of a stream, each with its line end as it is there (\\n, \\r\\n or \\r), whatever their length.
+
+    Args:
+        stream: of bytes.
+        encoding: None finds it (`find_encoding`).
+
+    Raises:
+        DecodingError: when the line with the wrong bytes is reached, after all lines before it.
+    """
+    block = stream.read(BLOCK)
+    name = encoding or find_encoding(block[:SAMPLE])
+    decoder = codecs.getincrementaldecoder(name)(errors="strict")
+    number = 0  # lines so far
+    waiting: list[str] = []  # parts of a line that has no end yet
+    held = ""  # a carriage return at the end of a block: perhaps half of a line end
+    while True:
+        state = decoder.getstate()
+        failure: UnicodeError | None = None
+        try:
+            text = held + decoder.decode(block, final=not block)
+        except UnicodeError as error:
+            failure = error
+            decoder.setstate(state)
+            text = held + _before(error, block, decoder)
+        held = "\r" if text.endswith("\r") and block and failure is None else ""
+        for line in io.StringIO(text[: len(text) - len(held)], newline=""):  # splits at \n, \r and \r\n, keeping them
+            waiting.append(line)
+            if line[-1] in "\r\n":
+                yield "".join(waiting) if len(waiting) > 1 else line
+                waiting.clear()
+                number += 1
+        if failure is not None:
+            raise DecodingError(number + 1, "".join(waiting), _reason(failure, name)) from failure
+        if not block:
+            if waiting:
+                yield "".join(waiting)
+            return
+        block = stream.read(BLOCK)
+
+
+def _before(error: UnicodeError, block: bytes, decoder: codecs.IncrementalDecoder) -> str:
+    """What of ``block`` stands before the bytes that ``decoder`` could not decode."""
+    if not isinstance(error, UnicodeDecodeError):
+        return ""
+    good = error.start - (len(error.object) - len(block))  # the decoder may have kept bytes of the block before
+    try:
+        return decoder.decode(block[: max(good, 0)])
+    except UnicodeError:
+        return ""
+
+
+def _reason(error: UnicodeError, encoding: str) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        wrong = error.object[error.start : error.end][:4].hex(" ")
+        return f"the bytes {wrong} are not {encoding.upper().removesuffix('-SIG')}"
+    return f"it is not {encoding.upper()} ({error})"
