@@ -217,7 +217,8 @@ class Recurrence(nn.Module):
 
         Raises:
             ValueError: input is neither 2-D nor 3-D, or not of the weights' dtype
-            RuntimeError: input or state has a wrong size, or there is no time step
+            RuntimeError: input or state has a wrong size or dtype, or there is no time step
+            AttributeError, IndexError: input is no tensor, or the state is not the pair it should be; torch.nn's types
         """
         packed = input if isinstance(input, PackedSequence) else None
         batched = True
@@ -227,7 +228,10 @@ class Recurrence(nn.Module):
             batch_sizes = packed.batch_sizes.tolist()
             steps, batch_size = len(batch_sizes), batch_sizes[0]
         else:
-            assert isinstance(input, Tensor)
+            if not isinstance(input, Tensor):
+                raise AttributeError(
+                    f"{type(self).__name__}: input must be a tensor or PackedSequence, got {type(input)}"
+                )
             if input.dim() not in (2, 3):
                 raise ValueError(f"{type(self).__name__}: input must be 2-D or 3-D, got {input.dim()}-D")
             batched = input.dim() == 3
@@ -256,6 +260,8 @@ class Recurrence(nn.Module):
     def _given_state(self, hx: Any, x: Tensor, batched: bool, batch_size: int) -> State:
         """The caller's initial state as (layers * directions, B, S) each."""
         several = len(self._state_sizes) > 1
+        if several and len(hx) < len(self._state_sizes):
+            raise IndexError(f"{type(self).__name__}: the initial state must be a pair (h, c), got {len(hx)} tensor(s)")
         if several and not isinstance(hx, (tuple, list)):
             raise RuntimeError(f"{type(self).__name__}: the initial state must be a pair (h, c), got {type(hx)}")
         state: State = tuple(hx) if several else (hx,)
