@@ -148,6 +148,25 @@ class GRUConfig(RecurrentConfig):
         _no_projection(self, "a GRU")
 
 
+@dataclass
+class CustomConfig(RecurrentConfig):
+    """A cell of one's own, over time."""
+
+    cell: str = MISSING  # the dotted path of a class derived from unrolled.cells.Cell
+    cell_options: dict[str, Any] = field(default_factory=dict)  # further arguments of that class
+    zoneout_cell: float = 0.0  # probability for a unit of a second state to keep its value in a step
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.implementation == "handwritten",
+            "model.implementation",
+            self.implementation,
+            f"torch.nn has no {self.cell}; choose handwritten",
+        )
+        require(0 <= self.zoneout_cell < 1, "model.zoneout_cell", self.zoneout_cell, "a share, from 0 to below 1")
+
+
 def _no_projection(model: ModelConfig, what: str) -> None:
     require(model.proj_size == 0, "model.proj_size", model.proj_size, f"{what} has no projection; choose model=lstmp")
 
@@ -242,7 +261,12 @@ class TBPTTConfig:
                 "whole documents have one loss each; choose tbptt.schedule=stream",
             )
         if self.gradient == "exact":
-            require(self.carry, "tbptt.carry", "false", "without a carry no gradient can cross; use tbptt.gradient=truncated")
+            require(
+                self.carry,
+                "tbptt.carry",
+                "false",
+                "without a carry no gradient can cross; use tbptt.gradient=truncated",
+            )
 
 
 @dataclass
@@ -280,6 +304,7 @@ def register() -> None:
         "lstm": LSTMConfig,
         "lstm_written_out": WrittenOutLSTMConfig,
         "gru": GRUConfig,
+        "custom": CustomConfig,
         "memoryless": MemorylessConfig,
     }
     groups = {"schema/model": models, **DATA_SCHEMAS}

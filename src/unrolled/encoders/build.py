@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from hydra.utils import get_class
 from torch import nn
 
+from unrolled.cells import Cell
 from unrolled.encoders.composed import Deep
 from unrolled.encoders.encoder import Encoder
 from unrolled.encoders.gru import GRU
@@ -13,6 +15,7 @@ from unrolled.encoders.memoryless import Memoryless
 from unrolled.encoders.official import Official
 from unrolled.encoders.one_layer_lstm import OneLayerLSTM
 from unrolled.encoders.per_gate import PerGateLSTM
+from unrolled.encoders.recurrence import Recurrence
 from unrolled.encoders.rnn import RNN
 from unrolled.encoders.single_matrix import SingleMatrixLSTM
 
@@ -110,6 +113,36 @@ def gru(
         return GRU(size, hidden_size, **how, **extras)
 
     return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, extras)
+
+
+def custom(
+    input_size: int,
+    hidden_size: int,
+    cell: str,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    proj_size: int = 0,
+    implementation: str = "handwritten",
+    cell_options: dict[str, Any] | None = None,
+    **extras: Any,
+) -> Encoder:
+    """Any cell over time, in layers and directions.
+
+    cell: the dotted path of a class derived from `unrolled.cells.Cell`; cell_options: further arguments of that class.
+    """
+    if implementation != "handwritten":
+        raise ValueError(f"implementation={implementation}: torch.nn has no {cell}; choose implementation=handwritten")
+    found = get_class(cell)
+    if not issubclass(found, Cell):
+        raise ValueError(f"cell={cell} is no class derived from unrolled.cells.Cell")
+    options = {**(cell_options or {}), **({"proj_size": proj_size} if proj_size else {})}
+
+    def layers(size: int, **how: Any) -> nn.Module:
+        return Recurrence(found, size, hidden_size, **how, **extras, **options)
+
+    output_size = found(1, hidden_size, **options).state_sizes[0]
+    return _encoder(layers, input_size, output_size, num_layers, bidirectional, dropout, extras)
 
 
 def memoryless(

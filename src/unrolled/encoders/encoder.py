@@ -1,26 +1,35 @@
 """An encoder: recurrences in sweeps, so that both directions can be read chunk by chunk."""
 
 from collections.abc import Sequence
+from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.encoders.flip import flip_within_length
-from unrolled.encoders.protocol import State
+from unrolled.encoders.protocol import Reads, State
 
 
 class Direction(nn.Module):
     """One recurrence read one way, whose carry is one flat tuple: its state, then its shared dropout masks."""
 
+    recurrence: Reads
+
     def __init__(self, recurrence: nn.Module) -> None:
         super().__init__()
+        assert isinstance(recurrence, Reads), f"{type(recurrence).__name__} cannot be read chunk by chunk"
         self.recurrence = recurrence
         self.state_size = len(recurrence.initial_state(0))
 
     def initial_state(self, batch_size: int) -> State:
         """State and masks before a document's first token, batch on dimension 1."""
         return (*self.recurrence.initial_state(batch_size), *self.recurrence.draw_masks(batch_size))
+
+    def carried(self) -> int:
+        """Tensors in the carry as it is now: masks are drawn in training only."""
+        return self.state_size + len(self.recurrence.draw_masks(0))
 
     def restart(self, state: State, batch_size: int) -> State:
         """The first state again, under the masks that ``state`` carries."""
@@ -47,22 +56,24 @@ class Encoder(nn.Module):
 
     def __init__(self, sweeps: Sequence[Sequence[nn.Module]], output_size: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.sweeps = nn.ModuleList(nn.ModuleList(Direction(r) for r in sweep) for sweep in sweeps)
+        self.directions = nn.ModuleList(nn.ModuleList(Direction(r) for r in sweep) for sweep in sweeps)
         self.output_size = output_size  # D
         self.dropout = dropout  # between sweeps; inside a sweep the recurrence has its own
         self.bidirectional = len(sweeps[0]) == 2
 
+    @property
+    def sweeps(self) -> list[list[Direction]]:
+        """The directions of each sweep, forward first."""
+        return [[cast(Direction, d) for d in cast(nn.ModuleList, sweep)] for sweep in self.directions]
+
     def initial_state(self, batch_size: int) -> State:
         """The carry of every direction of every sweep, flat, batch on dimension 1."""
-        return tuple(
-            s for sweep in self.sweeps for direction in sweep for s in direction.initial_state(batch_size)
-        )
+        return tuple(s for sweep in self.sweeps for direction in sweep for s in direction.initial_state(batch_size))
 
     def split(self, state: State) -> list[list[State]]:
         """The flat carry as one tuple per direction of each sweep."""
-        share = len(state) // sum(len(sweep) for sweep in self.sweeps)
-        each = iter([state[i * share : (i + 1) * share] for i in range(sum(len(sweep) for sweep in self.sweeps))])
-        return [[next(each) for _ in sweep] for sweep in self.sweeps]
+        rest = iter(state)
+        return [[tuple(islice(rest, d.carried())) for d in sweep] for sweep in self.sweeps]
 
     def forward(self, x: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Read one chunk of each row and hand on the state.

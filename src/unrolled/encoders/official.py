@@ -1,5 +1,7 @@
 """torch.nn's own recurrences behind the same protocol as the handwritten ones."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ class Official(nn.Module):
         self.module = module
 
     def initial_state(self, batch_size: int) -> State:
-        module, like = self.module, self.module.weight_hh_l0
+        module, like = self.module, cast(Tensor, self.module.weight_hh_l0)
         h = like.new_zeros(module.num_layers, batch_size, module.proj_size or module.hidden_size)
         if module.mode != "LSTM":
             return (h,)

@@ -10,8 +10,8 @@ from unrolled.data.datamodule import DocumentsDataModule
 from unrolled.data.prepare import PreparedData
 from unrolled.errors import UserError
 from unrolled.training.classifier import Classifier
-from unrolled.training.readout import KINDS
 from unrolled.training.reading import Reading
+from unrolled.training.readout import KINDS
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -56,11 +56,28 @@ def build_datamodule(prepared: PreparedData, checked: Config) -> DocumentsDataMo
 
 
 def build(key: str, config: DictConfig | None, **known: Any) -> Any:
-    """Call ``config``'s ``_target_``; a wrong argument is the user's, and its own message says more than Hydra's."""
+    """Call ``config``'s ``_target_`` with its other keys and ``known``; None stays None.
+
+    An argument that the target refuses, now or, with ``_partial_``, later, is the user's: a UserError says what the
+    target said, where Hydra would hide it.
+    """
     if config is None:
         return None
+
+    def refused(error: Exception) -> UserError:
+        return UserError(f"{key} ({config.get('_target_')}): {error.__cause__ or error}")
+
     try:
-        return instantiate(config, **known)
+        made = instantiate(config, **known)
     except Exception as error:
-        cause = error.__cause__ or error
-        raise UserError(f"{key} ({config.get('_target_')}): {cause}") from error
+        raise refused(error) from error
+    if not config.get("_partial_", False):
+        return made
+
+    def later(*args: Any, **more: Any) -> Any:
+        try:
+            return made(*args, **more)
+        except (TypeError, ValueError) as error:
+            raise refused(error) from error
+
+    return later

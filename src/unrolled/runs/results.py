@@ -95,14 +95,17 @@ def config_hash(config: Mapping[str, Any], without: Iterable[str] = WITHOUT_EFFE
 
 
 @contextmanager
-def recorded_run(directory: Path, config: Mapping[str, Any], name: str, **known: Any) -> Iterator[RunResult]:
+def recorded_run(
+    directory: Path, config: Mapping[str, Any], name: str, root: Path | None = None, **known: Any
+) -> Iterator[RunResult]:
     """Run the body and leave a ``results.json`` in ``directory`` whatever happens.
 
     Written at once with status ``running``, and at the end with ``ok``, ``failed`` (any exception) or ``interrupted``
     (Ctrl-C, SIGTERM, Lightning's exit after either). Exceptions go on; the exit status after an interrupt is
     128 + the signal's number, as shells have it.
 
-    config: resolved, plain containers; known: further fields of RunResult (model, implementation, data).
+    config: resolved, plain containers; root: the directory of all runs, where the file ``latest`` is kept (two levels
+    up if not given); known: further fields of RunResult (model, implementation, data).
     """
     directory.mkdir(parents=True, exist_ok=True)
     result = RunResult(
@@ -116,7 +119,7 @@ def recorded_run(directory: Path, config: Mapping[str, Any], name: str, **known:
     )
     began = time.perf_counter()
     result.write()
-    point_latest(directory)
+    point_latest(directory, root or directory.parent.parent)
     try:
         with sigterm_interrupts():
             yield result
@@ -144,13 +147,12 @@ def describe_error(error: BaseException) -> str:
     return text if isinstance(cause, UserError) else f"{type(cause).__name__}: {text}".rstrip(": ")
 
 
-def point_latest(directory: Path) -> None:
-    """Let the file ``latest`` two levels up (``runs/latest``) name this run.
+def point_latest(directory: Path, root: Path) -> None:
+    """Let the file ``latest`` in ``root`` (``runs/latest``) name this run.
 
     A text file, not a link: TensorBoard follows links and would show the run twice.
     """
-    root = directory.parent.parent
-    if root.is_dir() and root != directory.parent:
+    if root.is_dir() and directory.is_relative_to(root):
         write_atomically(root / LATEST_FILE, f"{directory.relative_to(root)}\n")
 
 

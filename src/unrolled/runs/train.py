@@ -8,17 +8,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
 from unrolled.config import Config, checked
-from unrolled.data.prepare import PreparedData, prepare
+from unrolled.data.prepare import prepare
 from unrolled.data.summary import summary_table
 from unrolled.runs.build import build, build_classifier, build_datamodule, plain
 from unrolled.runs.environment import describe_environment
 from unrolled.runs.results import RunResult, recorded_run, save_predictions
+from unrolled.runs.sweep import skip_finished
 from unrolled.runs.table import print_runs
 from unrolled.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
 from unrolled.training.callbacks.config_text import ConfigText
@@ -70,9 +72,14 @@ def train(config: DictConfig) -> float | None:
         "data": choices["data"],
     }
     console = Console()
-    with recorded_run(directory, settings, valid.name, **known) as result:
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    root = directory.parents[2] if sweeping else directory.parents[1]  # runs/sweeps/<time>/<job>, runs/<name>/<time>
+    if sweeping and (done := skip_finished(root, settings, directory)) is not None:
+        console.print(f"finished before, not done again: {_shown(done.directory)}", highlight=False, soft_wrap=True)
+        return done.metrics.get("val/accuracy")
+    with recorded_run(directory, settings, valid.name, root=root, **known) as result:
         _fit_and_test(config, valid, directory, result, settings, console)
-    print_runs([result], _shown(directory.parent.parent), console)
+    print_runs([result], _shown(root), console)
     console.print(f"this run: {_shown(directory)}", highlight=False, soft_wrap=True)
     best = result.metrics.get("val/accuracy")
     return None if best is None else float(best)

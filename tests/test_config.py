@@ -1,0 +1,148 @@
+"""Every config composes and builds; every impossible one is refused by key, value and rule."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from unrolled.config import checked, register
+from unrolled.data.tokenizer import build_tokenizer
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.encoders.encoder import Encoder
+from unrolled.errors import UserError
+from unrolled.runs.build import build
+
+CONF = Path(__file__).parent.parent / "conf"
+FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.name != "config.yaml")
+REQUIRED = {  # what a choice cannot work without, because only its user knows it
+    "data/csv.yaml": ["data.train=x.csv"],
+    "data/jsonl.yaml": ["data.train=x.jsonl"],
+    "data/parquet.yaml": ["data.train=x.parquet"],
+    "data/folder.yaml": ["data.train=x"],
+    "data/huggingface.yaml": ["data.path=x"],
+    "data/torchtext.yaml": ["data.corpus=AG_NEWS"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str) -> DictConfig:
+    return compose("config", ["name=test", *overrides])
+
+
+def choice(file: Path) -> str:
+    group, name = file.parent.as_posix(), file.stem
+    return f"{'+' if group in ('sweep', 'hydra') else ''}{group}={name}"
+
+
+def test_there_are_configs_in_every_group_of_the_defaults() -> None:
+    groups = {file.parent.as_posix() for file in FILES}
+    assert {"data", "text", "model", "readout", "tbptt", "optimizer", "scheduler", "trainer", "callbacks"} <= groups
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_each_yaml_composes_and_keeps_every_rule(file: Path) -> None:
+    checked(composed(choice(file), *REQUIRED.get(str(file), [])))
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parent.name == "model"], ids=str)
+def test_each_model_yaml_builds_an_encoder_that_reads(file: Path) -> None:
+    config = composed(choice(file), "embedding.embedding_dim=4")
+    encoder = build("model", config.model, input_size=4)
+    assert isinstance(encoder, Encoder)
+    import torch
+
+    outputs, _ = encoder(torch.randn(3, 2, 4), encoder.initial_state(2))
+    assert outputs.shape == (3, 2, encoder.output_size)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parent.name in ("optimizer", "scheduler")], ids=str)
+def test_each_optimizer_and_scheduler_yaml_builds(file: Path) -> None:
+    import torch
+
+    config = composed(choice(file))
+    optimizer = build("optimizer", config.optimizer)([torch.nn.Parameter(torch.ones(2))])
+    scheduler = build("scheduler", config.scheduler)(optimizer, total_steps=10)
+    for _ in range(10):
+        optimizer.step()
+        scheduler.step()
+        assert 0 <= optimizer.param_groups[0]["lr"] <= config.optimizer.lr
+
+
+def test_seed_zero_is_a_seed() -> None:
+    assert checked(composed("seed=0")).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=lstmp", "model.proj_size=128"], ["model.proj_size=128", "model.hidden_size=128"]),
+        (["model=lstmp", "model.proj_size=200"], ["model.proj_size=200", "smaller"]),
+        (["model=gru", "model.proj_size=8"], ["model.proj_size=8", "no projection"]),
+        (["model=rnn", "model.proj_size=8"], ["model.proj_size=8", "no projection"]),
+        (["model.dropout=1.5"], ["model.dropout=1.5", "below 1"]),
+        (["model.hidden_size=0"], ["model.hidden_size=0", "at least 1"]),
+        (["model.num_layers=-1"], ["model.num_layers=-1", "at least 1"]),
+        (["model.implementation=mine"], ["model.implementation=mine", "handwritten, official"]),
+        (["model.implementation=official", "model.zoneout_hidden=0.1"], ["model.zoneout_hidden=0.1", "handwritten"]),
+        (["model=rnn", "model.nonlinearity=sine"], ["model.nonlinearity=sine", "tanh, relu, identity"]),
+        (
+            ["model=rnn", "model.nonlinearity=identity", "model.implementation=official"],
+            ["model.nonlinearity=identity", "handwritten"],
+        ),
+        (["model=memoryless", "model.num_layers=2"], ["model.num_layers=2", "leave it at 1"]),
+        (["readout.name=median"], ["readout.name=median", "last, mean, max, concat"]),
+        (["readout.dropout=-0.1"], ["readout.dropout=-0.1", "below 1"]),
+        (["tbptt.chunk_len=0"], ["tbptt.chunk_len=0", "null"]),
+        (["tbptt.batch_size=0"], ["tbptt.batch_size=0", "at least 1"]),
+        (["tbptt.schedule=rows"], ["tbptt.schedule=rows", "documents, stream"]),
+        (["tbptt.loss=every"], ["tbptt.loss=every", "schedule=stream"]),
+        (["tbptt.gradient=exact", "tbptt.carry=false"], ["tbptt.carry=", "truncated"]),
+        (["embedding.dropout=1"], ["embedding.dropout=1", "below 1"]),
+        (["threads=0"], ["threads=0", "at least 1"]),
+        (["seed=-1"], ["seed=-1", "0 or more"]),
+    ],
+    ids=lambda value: " ".join(value) if value and "=" in value[0] else None,
+)
+def test_an_impossible_combination_names_key_value_and_rule(overrides: list[str], said: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        checked(composed(*overrides))
+    for part in said:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["model.hiden_size=3", "tbptt.chunklen=3", "data.max_token=3", "sead=1"])
+def test_a_misspelt_key_stops_when_the_config_is_composed(override: str) -> None:
+    with pytest.raises(HydraException, match=override.split("=")[0].split(".")[-1]):
+        composed(override)
+
+
+@pytest.mark.parametrize("override", ["model.hidden_size=many", "seed=x", "tbptt.carry=7up"])
+def test_a_wrong_type_names_the_value(override: str) -> None:
+    with pytest.raises(HydraException, match=override.split("=")[1]):
+        composed(override)
+
+
+def test_a_wrong_argument_of_another_library_names_the_key() -> None:
+    config = composed("+optimizer.speed=3")
+    with pytest.raises(UserError, match=r"optimizer.*speed"):
+        build("optimizer", config.optimizer)([])
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parent.name == "text"], ids=str)
+def test_each_text_yaml_names_a_tokenizer(file: Path) -> None:
+    text = checked(composed(choice(file))).text
+    if text.kind in ("bpe", "unigram", "torchtext"):
+        pytest.skip("needs an extra package")
+    tokenizer = build_tokenizer(text.kind, text.normalization)
+    tokens = tokenizer("Naïve cats, 2 dogs")
+    assert len(tokens) >= 4
+    assert Vocabulary(["<pad>", "<unk>"]).lookup(tokens) == [1] * len(tokens)
