@@ -89,6 +89,75 @@ class CsvConfig(FileConfig):
 
 
 @dataclass
+class JsonlConfig(FileConfig):
+    """Files with a JSON object on each line."""
+
+    _target_: str = "unrolled.data.sources.jsonl.JsonlFiles"
+    encoding: str | None = None  # None finds UTF-8, UTF-16 and UTF-32
+
+
+@dataclass
+class ParquetConfig(FileConfig):
+    """Parquet files (extra ``parquet``)."""
+
+    _target_: str = "unrolled.data.sources.parquet.ParquetFiles"
+
+
+@dataclass
+class FolderConfig(DataConfig):
+    """One directory for each class, one file for each document."""
+
+    _target_: str = "unrolled.data.sources.folder.Folder"
+    train: str = MISSING  # directory that holds one directory for each class
+    valid: str | None = None  # the same for validation; None splits it off train
+    test: str | None = None  # the same for test; None splits it off train
+    encoding: str | None = None  # of all files; None finds UTF-8, UTF-16 and UTF-32
+    empty: str = "keep"  # blank files: keep (a document without tokens) or drop
+    bad_rows: str = "stop"  # files that are no text: stop or drop
+
+
+@dataclass
+class HuggingFaceConfig(DataConfig):
+    """A data set of the Hugging Face hub or its library (extra ``hub``)."""
+
+    _target_: str = "unrolled.data.sources.huggingface.HuggingFace"
+    path: str = MISSING  # name on the hub, or a local directory
+    subset: str | None = None  # configuration, where the data set has several
+    revision: str | None = None  # branch, tag or commit
+    train: str = "train"  # names of its splits; valid and test are split off train where they do not exist or are null
+    valid: str | None = "validation"
+    test: str | None = "test"
+    text_column: Any = None  # name or number (from 1), or a list of them, joined by blanks; None: a common name
+    label_column: Any = None  # name or number (from 1) of the class; None: a common name such as label
+
+
+@dataclass
+class RecallConfig(DataConfig):
+    """Generated: the class is the first token, noise follows."""
+
+    _target_: str = "unrolled.data.sources.generated.Recall"
+    length: int = 50  # tokens of noise
+    classes: int = 10  # symbols, each a class
+    train: int = 5000  # documents
+    test: int = 1000  # documents
+    seed: int = 0  # of the documents; not that of the run
+
+
+@dataclass
+class ListOpsConfig(DataConfig):
+    """Generated: nested operations on digits (Nangia & Bowman, 2018)."""
+
+    _target_: str = "unrolled.data.sources.generated.ListOps"
+    min_length: int = 5  # tokens of an expression
+    max_length: int = 100  # tokens of an expression
+    max_depth: int = 20  # of nested operators
+    max_args: int = 5  # most arguments of an operator
+    train: int = 20_000  # documents
+    test: int = 2_000  # documents
+    seed: int = 0  # of the documents; not that of the run
+
+
+@dataclass
 class TextConfig:
     """How texts become token ids (`text.*` on the command line)."""
 
@@ -106,6 +175,15 @@ class TextConfig:
 
 #: Group of the config store -> name -> dataclass.
 SCHEMAS: dict[str, dict[str, type]] = {
-    "schema/data": {"orange_tables": OrangeTablesConfig, "csv": CsvConfig},
+    "schema/data": {
+        "orange_tables": OrangeTablesConfig,
+        "csv": CsvConfig,
+        "jsonl": JsonlConfig,
+        "parquet": ParquetConfig,
+        "folder": FolderConfig,
+        "huggingface": HuggingFaceConfig,
+        "recall": RecallConfig,
+        "listops": ListOpsConfig,
+    },
     "schema/text": {"text": TextConfig},
 }

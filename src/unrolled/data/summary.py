@@ -140,8 +140,8 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
     ):
         found.append(
             f"the text of train hardly has spaces between words ({summary['characters_per_token']:.0f} characters a "
-            f"word, {summary['unspaced_share']:.0%} of them of scripts without spaces): text={summary['tokenizer']} does not "
-            f"fit, choose text=characters"
+            f"word, {summary['unspaced_share']:.0%} of them of scripts without spaces): "
+            f"text={summary['tokenizer']} does not fit, choose text=characters"
         )
     return found
 

@@ -41,12 +41,13 @@ class Vocabulary:
     def save(self, path: str | Path) -> None:
         """Write plain text, UTF-8, line n for id n; a backslash or line break in a token is written as an escape."""
         lines = (_escape(token) + "\n" for token in self.tokens)
-        Path(path).write_text("".join(lines), encoding="utf-8", newline="\n")
+        # Some encodings can make halves of characters, which plain UTF-8 would refuse.
+        Path(path).write_text("".join(lines), encoding="utf-8", errors="surrogatepass", newline="\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
         """Read what `save` wrote."""
-        with Path(path).open(encoding="utf-8", newline="\n") as file:
+        with Path(path).open(encoding="utf-8", errors="surrogatepass", newline="\n") as file:
             return cls([_unescape(line.removesuffix("\n")) for line in file])
 
 

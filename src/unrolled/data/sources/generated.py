@@ -1,0 +1,177 @@
+"""Made-up sets that need memory or order: what a recurrence is for. The same arguments make the same documents."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.errors import UserError
+
+
+class Generated(Source):
+    """Documents from a seeded generator, all different, so that none of test stands in train.
+
+    Args:
+        train, test: number of documents; validation is split off train.
+        seed: another one makes other documents.
+    """
+
+    def __init__(self, train: int, test: int, seed: int) -> None:
+        for key, value in (("train", train), ("test", test)):
+            if value < 1:
+                raise UserError(f"data.{key} must be at least 1 document, got {value}")
+        self.sizes = {"train": train, "test": test}
+        self.seed = seed
+
+    @abstractmethod
+    def make(self, rng: random.Random) -> Document:
+        """One document, drawn with ``rng.random()`` alone (other methods may draw differently in another Python)."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """What shapes the documents, as plain values."""
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.sizes)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"generator": self.name, "sizes": self.sizes, "seed": self.seed, **self.arguments()}
+
+    def documents(self, split: str, notes: Notes) -> Iterator[Document]:
+        """Train is drawn first and test after it; each call draws from the start, so calls do not depend on order."""
+        rng = random.Random(self.seed)
+        seen: set[str] = set()
+        first = 0 if split == "train" else self.sizes["train"]
+        last = first + self.sizes[split]
+        while len(seen) < last:
+            for _ in range(1000):
+                document = self.make(rng)
+                if document.text not in seen:
+                    break
+            else:
+                raise UserError(
+                    f"{self.name} has only about {len(seen)} different documents with these settings, "
+                    f"{sum(self.sizes.values())} are asked for; make them longer, or lower data.train and data.test"
+                )
+            seen.add(document.text)
+            if len(seen) > first:
+                yield document
+
+
+class Recall(Generated):
+    """The class is the first token; ``length`` tokens of noise follow: what is carried so far, and do gradients reach?
+
+    Noise is drawn from the same symbols as the first token, so only its place tells the class: no bag of words can.
+    (The delayed recall of Hochreiter & Schmidhuber, 1997, section 5, as a classification.)
+
+    Args:
+        length: tokens of noise.
+        classes: symbols, each a class.
+        train, test, seed: see `Generated`.
+    """
+
+    name = "recall"
+
+    def __init__(self, length: int = 50, classes: int = 10, train: int = 5000, test: int = 1000, seed: int = 0) -> None:
+        super().__init__(train, test, seed)
+        if length < 1:
+            raise UserError(f"data.length must be at least 1 token of noise, got {length}")
+        if classes < 2:
+            raise UserError(f"data.classes must be at least 2, got {classes}")
+        self.length = length
+        self.classes = classes
+
+    def arguments(self) -> dict[str, Any]:
+        return {"length": self.length, "classes": self.classes}
+
+    def make(self, rng: random.Random) -> Document:
+        symbols = [f"s{int(rng.random() * self.classes)}" for _ in range(self.length + 1)]
+        return Document(" ".join(symbols), symbols[0])
+
+
+class ListOps(Generated):
+    """Nested lists of operations on digits; the class is the value, 0 to 9 (Nangia & Bowman, 2018).
+
+    An expression is a digit or, with probability 1/4 (and always at the top), an operator with 2 to ``max_args``
+    expressions: [MAX, [MIN, [MED (the median, rounded down) or [SM (the sum modulo 10), closed by ]. At depth
+    ``max_depth`` there are digits only. Expressions outside the asked-for length are drawn again.
+    Differs from the published strings: without the parentheses that mark the binary tree, as Tay et al. (2021) use it.
+
+    Args:
+        min_length, max_length: tokens of an expression, brackets included.
+        max_depth: of nested operators.
+        max_args: most arguments of an operator, at least 2; the published set has 5, Tay et al. 10.
+        train, test, seed: see `Generated`.
+    """
+
+    name = "listops"
+    OPERATORS = ("[MAX", "[MIN", "[MED", "[SM")
+    OPERATOR_PROBABILITY = 0.25
+
+    def __init__(
+        self,
+        min_length: int = 5,
+        max_length: int = 100,
+        max_depth: int = 20,
+        max_args: int = 5,
+        train: int = 20_000,
+        test: int = 2_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train, test, seed)
+        if not 4 <= min_length <= max_length:
+            raise UserError(
+                f"data.min_length must lie between 4 tokens and data.max_length, got {min_length} and {max_length}"
+            )
+        if max_depth < 1:
+            raise UserError(f"data.max_depth must be at least 1, got {max_depth}")
+        if max_args < 2:
+            raise UserError(f"data.max_args must be at least 2, got {max_args}")
+        self.min_length, self.max_length = min_length, max_length
+        self.max_depth = max_depth
+        self.max_args = max_args
+
+    def arguments(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("min_length", "max_length", "max_depth", "max_args")}
+
+    def make(self, rng: random.Random) -> Document:
+        for _ in range(20_000):
+            tokens: list[str] = []
+            value = self._expression(rng, 1, tokens)
+            if value is not None and len(tokens) >= self.min_length:
+                return Document(" ".join(tokens), str(value))
+        raise UserError(
+            f"listops finds no expression of {self.min_length} to {self.max_length} tokens with data.max_depth="
+            f"{self.max_depth} and data.max_args={self.max_args}; lower data.min_length or raise these"
+        )
+
+    def _expression(self, rng: random.Random, depth: int, tokens: list[str]) -> int | None:
+        """Append an expression's tokens; returns its value, or None once it has become too long."""
+        if len(tokens) >= self.max_length:
+            return None
+        if depth > 1 and (depth > self.max_depth or rng.random() >= self.OPERATOR_PROBABILITY):
+            digit = int(rng.random() * 10)
+            tokens.append(str(digit))
+            return digit
+        operator = self.OPERATORS[int(rng.random() * len(self.OPERATORS))]
+        tokens.append(operator)
+        values = []
+        for _ in range(2 + int(rng.random() * (self.max_args - 1))):
+            value = self._expression(rng, depth + 1, tokens)
+            if value is None:
+                return None
+            values.append(value)
+        tokens.append("]")
+        return None if len(tokens) > self.max_length else _VALUE[operator](values)
+
+
+_VALUE: dict[str, Callable[[list[int]], int]] = {
+    "[MAX": max,
+    "[MIN": min,
+    "[MED": lambda values: int(statistics.median(values)),
+    "[SM": lambda values: sum(values) % 10,
+}

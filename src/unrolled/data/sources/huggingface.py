@@ -1,0 +1,127 @@
+"""Data sets of the Hugging Face hub, or saved from its library to a local directory (extra ``hub``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unrolled.data.files import sha256
+from unrolled.data.sources.columns import check_column, find_columns
+from unrolled.data.sources.extras import require_extra
+from unrolled.data.sources.jsonl import plain
+from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.errors import UserError
+
+
+class HuggingFace(Source):
+    """What ``datasets.load_dataset`` loads; labels that are numbers with names are shown by name.
+
+    Args:
+        path: name on the hub, such as ``stanfordnlp/imdb``, or a directory that ``save_to_disk`` wrote or that holds
+            data files.
+        subset: configuration of the data set, where it has several.
+        revision: branch, tag or commit on the hub; fixes what is loaded.
+        train, valid, test: names of its splits; those of valid and test are taken only where they exist, and None
+            splits off train.
+        text_column, label_column, empty, bad_rows: see `FileSource`.
+
+    Raises:
+        UserError: the library is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        subset: str | None = None,
+        revision: str | None = None,
+        train: str = "train",
+        valid: str | None = "validation",
+        test: str | None = "test",
+        text_column: Any = None,
+        label_column: Any = None,
+    ) -> None:
+        require_extra("datasets", "hub", "data=huggingface")
+        if text_column is not None:
+            check_column("text_column", text_column, several=True)
+        if label_column is not None:
+            check_column("label_column", label_column, several=False)
+        self.path = path
+        self.subset = subset
+        self.revision = revision
+        self.names = {"train": train, "valid": valid, "test": test}
+        self.text_column = text_column
+        self.label_column = label_column
+        self.name = Path(path).name or path
+        self.tables: dict[str, Any] = {}
+
+    def fetch(self, cache_dir: Path) -> None:
+        """Load (and, from the hub, download) the splits, which the library keeps in a cache of its own."""
+        import datasets
+
+        directory = Path(self.path).expanduser()
+        try:
+            if (directory / "dataset_dict.json").is_file() or (directory / "state.json").is_file():
+                loaded = datasets.load_from_disk(str(directory))
+            else:
+                loaded = datasets.load_dataset(self.path, self.subset, revision=self.revision)
+        except Exception as error:  # the library raises whatever its many readers and the network do
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise UserError(
+                f"data.path={self.path} could not be loaded ({type(error).__name__}: {reason}); check the name, "
+                f"data.subset and the network, or give a local directory"
+            ) from error
+        if isinstance(loaded, datasets.Dataset):
+            loaded = {self.names["train"]: loaded}
+        for split, name in self.names.items():
+            if name is not None and name in loaded:
+                self.tables[split] = loaded[name]
+        if "train" not in self.tables:
+            raise UserError(
+                f"data.path={self.path} has no split data.train={self.names['train']}; it has {', '.join(loaded)}"
+            )
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.tables)
+
+    def where(self, split: str) -> str:
+        return f"{self.path}[{self.names[split]}]"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Hashes of the tables' files (or of their rows, where they lie in memory) and the columns asked for."""
+        files = {}
+        for split, table in self.tables.items():
+            running = hashlib.sha256()
+            if table.cache_files:
+                for file in table.cache_files:
+                    running.update(sha256(Path(file["filename"])).encode())
+            else:
+                for row in table:
+                    running.update(json.dumps(row, default=str, sort_keys=True).encode())
+            files[split] = [running.hexdigest(), len(table)]
+        return {"reader": "HuggingFace", "files": files, "columns": [self.text_column, self.label_column]}
+
+    def documents(self, split: str, notes: Notes) -> Iterator[Document]:
+        table = self.tables[split]
+        where = self.where(split)
+        texts, label = find_columns(table.column_names, self.text_column, self.label_column, where)
+        text_names = [table.column_names[index] for index in texts]
+        label_name = table.column_names[label]
+        class_names = getattr(table.features[label_name], "names", None)
+        record = 0
+        for batch in table.select_columns([*text_names, label_name]).iter(batch_size=1000):
+            for *values, given in zip(*(batch[name] for name in text_names), batch[label_name], strict=True):
+                record += 1
+                if class_names is not None and isinstance(given, int):
+                    given = class_names[given] if 0 <= given < len(class_names) else None
+                if given is None or not plain(given).strip():
+                    raise UserError(
+                        f"{where}, record {record}: column {label_name!r} has no label; where a whole split has none, "
+                        f"set data.{split} to another split or to null"
+                    )
+                text = " ".join(plain(value) for value in values)
+                if not text.strip():
+                    notes.add("blank text kept", f"{where}, record {record}")
+                yield Document(text, plain(given))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.data.sources.generated import Generated, ListOps, Recall
+from unrolled.data.sources.source import Document, Notes
+from unrolled.errors import UserError
+
+
+def both(source: Generated) -> tuple[list[Document], list[Document]]:
+    return list(source.documents("train", Notes())), list(source.documents("test", Notes()))
+
+
+def value_of(expression: str) -> tuple[int, int]:
+    """Value and depth of an expression, evaluated with a stack."""
+    stack: list[list[Any]] = [[]]
+    deepest = 0
+    for token in expression.split():
+        if token.startswith("["):
+            stack.append([token])
+            deepest = max(deepest, len(stack) - 1)
+        elif token == "]":  # noqa: S105
+            operator, *values = stack.pop()
+            assert len(values) >= 2
+            stack[-1].append(
+                {
+                    "[MAX": max(values),
+                    "[MIN": min(values),
+                    "[MED": int(statistics.median(values)),
+                    "[SM": sum(values) % 10,
+                }[operator]
+            )
+        else:
+            stack[-1].append(int(token))
+    ((value,),) = stack
+    return value, deepest
+
+
+@given(st.integers(0, 5), st.integers(4, 12), st.integers(0, 30), st.integers(1, 4), st.integers(2, 6))
+def test_an_expression_has_the_value_of_its_class(seed: int, shortest: int, more: int, depth: int, args: int) -> None:
+    longest = max(shortest + more, 14)
+    shortest = min(shortest, args + 1)
+    shortest = max(shortest, 4)
+    train, test = both(ListOps(shortest, longest, depth, args, train=20, test=5, seed=seed))
+    for text, label in [*train, *test]:
+        value, deepest = value_of(text)
+        assert str(value) == label
+        assert deepest <= depth
+        assert shortest <= len(text.split()) <= longest
+    assert len({text for text, _ in [*train, *test]}) == 25, "all different, so no test document stands in train"
+
+
+def test_only_the_first_token_tells_the_class_of_recall() -> None:
+    train, test = both(Recall(length=9, classes=3, train=300, test=50))
+    assert all(text.split()[0] == label and len(text.split()) == 10 for text, label in [*train, *test])
+    assert {label for _, label in train} == {"s0", "s1", "s2"}
+    assert {token for text, _ in train for token in text.split()[1:]} == {"s0", "s1", "s2"}
+    assert len({text for text, _ in [*train, *test]}) == 350
+
+
+@pytest.mark.parametrize("source", [Recall, ListOps])
+def test_the_same_arguments_make_the_same_documents_and_another_seed_others(source: type) -> None:
+    first = both(source(train=30, test=10, seed=0))
+    assert first == both(source(train=30, test=10, seed=0))
+    assert first != both(source(train=30, test=10, seed=1))
+    assert first[0] == both(source(train=30, test=20, seed=0))[0]
+
+
+def test_more_documents_than_there_are_is_said() -> None:
+    with pytest.raises(UserError, match=r"recall has only about 8 different documents.* 50 are asked for"):
+        both(Recall(length=2, classes=2, train=40, test=10))
+    with pytest.raises(UserError, match="finds no expression of 50 to 60 tokens"):
+        both(ListOps(min_length=50, max_length=60, max_depth=1, max_args=2))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Recall(length=0), r"data\.length must be at least 1 .* got 0"),
+        (lambda: Recall(classes=1), r"data\.classes must be at least 2, got 1"),
+        (lambda: Recall(train=0), r"data\.train must be at least 1 document, got 0"),
+        (lambda: ListOps(min_length=9, max_length=8), r"data\.min_length must lie between 4 .* got 9 and 8"),
+        (lambda: ListOps(max_args=1), r"data\.max_args must be at least 2, got 1"),
+        (lambda: ListOps(max_depth=0), r"data\.max_depth must be at least 1, got 0"),
+    ],
+)
+def test_wrong_arguments_are_named(make: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        make()
