@@ -6,9 +6,9 @@ from unrolled.runs.results import RunResult
 from unrolled.runs.table import print_runs
 
 
-def printed(runs: list[RunResult]) -> str:
+def printed(runs: list[RunResult], width: int = 160) -> str:
     out = io.StringIO()
-    print_runs(runs, "runs", Console(file=out, width=160))
+    print_runs(runs, "runs", Console(file=out, width=width))
     return out.getvalue()
 
 
@@ -34,3 +34,9 @@ def test_a_failed_run_is_a_row_with_its_reason() -> None:
     text = printed([RunResult(name="a", model="gru", status="failed", error="RuntimeError: too large")])
     assert "failed: RuntimeError: too large" in text
     assert "-" in text.splitlines()[2]
+
+
+def test_on_a_narrow_terminal_a_run_is_a_column() -> None:
+    lines = printed([RunResult(name="a", model="gru", status="ok", parameters={"total": 12})], width=60).splitlines()
+    assert lines[0].split() == ["model", "│", "gru"]
+    assert lines[2].split() == ["parameters", "│", "12"]

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def guarded(task: Callable[[DictConfig], T], config: DictConfig) -> T | None:
-    """Run ``task``; a UserError ends a single run with its message and status 2. In a sweep no failure ends the rest."""
+    """Run ``task``; a UserError ends a single run with its message and status 2; in a sweep, failures are noted."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(task, config)
     try:

@@ -61,29 +61,51 @@ def trouble(run: RunResult) -> str:
     return f"{run.directory}: {run.status}" + (f" ({reason})" if reason else "") + f"; {run.name}, seed {seed}"
 
 
+# Given up one after the other, from the left, where the terminal is too narrow for all columns.
+LEAST_NEEDED = ("encoder", "ms/step", "time s", "MiB", "p", "best val %", "macro F1 %", "status", "tokens/s")
+
+
 def print_table(comparison: Comparison, console: Console) -> None:
-    """A rich table per section; the best of a column in bold green with a star."""
-    titles = headings(comparison)
-    for section in comparison.sections:
-        table = Table(title=section.title or None, title_justify="left", show_edge=False, pad_edge=False)
-        for number, title in enumerate(titles):
-            text = number < len(comparison.keys) or title == "status"
-            table.add_column(title, justify="left" if text else "right", overflow="fold")
-        for row in section.rows:
-            table.add_row(
-                *(
-                    f"[bold green]{escape(text)}*[/]" if best else escape(text)
-                    for text, best in cells(comparison, section, row)
-                )
-            )
+    """A rich table per section; the best of a column in bold green with a star. What does not fit is named."""
+    left_out: list[str] = []
+    for title in ("", *LEAST_NEEDED):
+        left_out += [title] if title else []
+        tables = [_table(comparison, section, left_out) for section in comparison.sections]
+        if max(natural_width(table, console) for table in tables) <= console.width:
+            break
+    for table in tables:
         console.print(table)
         console.print()
+    shown = [title for title in left_out if title in headings(comparison)]
+    if shown:
+        console.print(
+            f"Too narrow for: {', '.join(shown)}; a wider terminal or --format csv has them.\n", highlight=False
+        )
     for note in comparison.notes:
         console.print(note, highlight=False)
     if comparison.troubled:
         console.print("\nRuns that did not end well:", highlight=False)
         for run in comparison.troubled:
             console.print(f"  {trouble(run)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def natural_width(table: Table, console: Console) -> int:
+    """Columns of a terminal in which nothing of ``table`` is wrapped."""
+    return table.__rich_measure__(console, console.options.update(width=10_000, max_width=10_000)).maximum
+
+
+def _table(comparison: Comparison, section: Section, left_out: Sequence[str]) -> Table:
+    table = Table(title=section.title or None, title_justify="left", show_edge=False, pad_edge=False)
+    titles = headings(comparison)
+    kept = [number for number, title in enumerate(titles) if title not in left_out]
+    for number in kept:
+        text = number < len(comparison.keys) or titles[number] == "status"
+        table.add_column(titles[number], justify="left" if text else "right", overflow="fold")
+    for row in section.rows:
+        texts = cells(comparison, section, row)
+        marked = [f"[bold green]{escape(text)}*[/]" if best else escape(text) for text, best in texts]
+        table.add_row(*(marked[number] for number in kept))
+    return table
 
 
 def to_markdown(comparison: Comparison) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from unrolled.runs.report import natural_width
 from unrolled.runs.results import RunResult
 from unrolled.training.callbacks.progress_bar import clock
 
@@ -31,13 +33,18 @@ def print_runs(runs: Sequence[RunResult], logdir: str | Path, console: Console |
     """A row per run (with what went wrong, where something did) and the command that shows the curves."""
     console = console or Console()
     troubled = any(run.status != "ok" for run in runs)
+    titles = [*COLUMNS, "status"] if troubled else list(COLUMNS)
+    rows = [[*run_row(run), run.status if run.error is None else f"{run.status}: {run.error}"] for run in runs]
     table = Table(show_edge=False, pad_edge=False)
-    for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
-    if troubled:
-        table.add_column("status", overflow="fold")
-    for run in runs:
-        table.add_row(*run_row(run), *([run.status if run.error is None else f"{run.status}: {run.error}"] * troubled))
+    for number, title in enumerate(titles):
+        text = number < 2 or title == "status"
+        table.add_column(title, justify="left" if text else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row[: len(titles)]))
+    if natural_width(table, console) > console.width:  # a narrow terminal: a run is a column
+        table = Table(show_edge=False, pad_edge=False, show_header=False)
+        for cells in zip(titles, *rows, strict=False):
+            table.add_row(*map(escape, cells))
     console.print(table)
     console.print(f"\ntensorboard --logdir {logdir}", highlight=False, soft_wrap=True)
 
