@@ -70,7 +70,7 @@ def packed(features: int) -> nn.utils.rnn.PackedSequence:
 
 
 def refusal(call: Callable[[], Any]) -> Exception:
-    with pytest.raises(Exception) as caught:  # noqa: B017
+    with pytest.raises(Exception) as caught:
         call()
     return caught.value
 
