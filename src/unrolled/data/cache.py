@@ -77,7 +77,7 @@ def token_cache(source: Source, tokenizer: Tokenizer, cache_dir: Path) -> TokenC
     Raises:
         UserError: what is wrong with the source, or no room on the disk.
     """
-    settings = {"format": FORMAT, "source": source.fingerprint(), "tokenizer": tokenizer.state()}
+    settings = {"format": FORMAT, "source": source.fingerprint(), "tokenizer": tokenizer.describe()}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_dir / "tokens"
     name = "".join(character if character.isalnum() or character in "-_" else "_" for character in source.name)[:60]
@@ -172,7 +172,7 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
     ordered = sorted(types)
     rank = _ranks(types, ordered)
     narrow = np.uint8 if len(ordered) <= 1 << 8 else np.uint16 if len(ordered) <= 1 << 16 else np.int32
-    labels = sorted(classes, key=_label_order)
+    labels = sorted(classes, key=label_order)
     label_rank = _ranks(classes, labels)
     words = 0
     for split in source.splits():
@@ -214,7 +214,7 @@ def _ranks(numbering: _Numbering, ordered: list[str]) -> NDArray[np.int64]:
     return ranks
 
 
-def _label_order(label: str) -> tuple[int, int, str]:
+def label_order(label: str) -> tuple[int, int, str]:
     """Whole numbers by value and first, then all others alphabetically."""
     digits = label.removeprefix("-")
     return (0, int(label), label) if digits.isascii() and digits.isdigit() and len(digits) < 19 else (1, 0, label)

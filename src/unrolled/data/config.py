@@ -161,10 +161,14 @@ class ListOpsConfig(DataConfig):
 class TextConfig:
     """How texts become token ids (`text.*` on the command line)."""
 
-    kind: str = "words"  # words (basic_english), whitespace, characters or bytes
+    kind: str = "words"  # words (basic_english), whitespace, characters, bytes, bpe or unigram
     normalization: str | None = None  # Unicode form that texts are brought into first: NFC, NFD, NFKC, NFKD
-    max_size: int | None = None  # most entries of the vocabulary, <pad> and <unk> included; None keeps all
+    max_size: int | None = (
+        None  # most entries of the vocabulary, <pad> and <unk> included; None keeps all (bpe, unigram: 8,000)
+    )
     min_count: int = 1  # types rarer than this in train are <unk>
+    vectors: str | None = None  # text file of pretrained vectors (GloVe, word2vec, fastText); None learns them
+    freeze_vectors: bool = False  # whether pretrained vectors stay as they are
 
     def __post_init__(self) -> None:
         if self.max_size is not None and self.max_size < 3:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ import numpy as np
 from hydra.utils import get_class
 from numpy.typing import NDArray
 
-from unrolled.data.cache import TokenCache, token_cache
+from unrolled.data.cache import TokenCache, label_order, token_cache
 from unrolled.data.config import DataConfig, TextConfig
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.cut import cut
 from unrolled.data.files import default_cache_dir
-from unrolled.data.sources.source import Source
+from unrolled.data.sources.source import Notes, Source
 from unrolled.data.split import draw, folds, split_off
+from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
-from unrolled.data.tokenizer import Tokenizer, build_tokenizer
+from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
+from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
 from unrolled.errors import UserError
 
@@ -40,6 +43,7 @@ class PreparedData:
     vocabulary: Vocabulary
     labels: list[str]  # names of the classes, exactly as given; the index is the class in `TokenCorpus.labels`
     tokenizer: Tokenizer  # its `state()` is what a checkpoint keeps for prediction
+    vectors: Vectors | None  # pretrained, for the embedding, where `text.vectors` names a file
     summary: dict[str, Any]  # what `data.summary.summary_table` shows; plain values
     provenance: dict[str, Any]  # file hashes, split seeds and hashes, settings: tells whether two runs read the same
 
@@ -66,27 +70,11 @@ def prepare(
     """
     directory = Path(cache_dir or data.cache_dir or default_cache_dir()).expanduser().absolute()
     source = build_source(data)
-    tokenizer = build_tokenizer(text.kind, text.normalization)
+    plain = None if text.kind in TRAINED else build_tokenizer(text.kind, text.normalization)
     source.fetch(directory)
+    tokenizer = plain or _train_tokenizer(source, data, text, seed, directory)
     cache = token_cache(source, tokenizer, directory)
-    parts = {split: _whole(cache, split) for split in cache.splits}
-    _check(parts, cache.labels, source)
-    parts = _split(parts, data, seed)
-    if data.limit is not None:
-        if data.limit < len(cache.labels):
-            raise UserError(
-                f"data.limit={data.limit} would keep fewer documents than {source.name} has classes "
-                f"({len(cache.labels)}); raise it"
-            )
-        parts = {name: part.select(draw(part.labels, data.limit, TEST_SEED)) for name, part in parts.items()}
-    for name, part in parts.items():
-        if not len(part):
-            raise UserError(
-                f"{source.name} has too few documents: none is left for {name} (train {len(parts['train'])}, "
-                f"valid {len(parts['valid'])}, test {len(parts['test'])}); give more documents, or raise "
-                f"data.valid_share or data.test_share"
-            )
-    uncut = parts
+    parts = uncut = _choose({split: _whole(cache, split) for split in cache.splits}, cache.labels, source, data, seed)
     if data.max_tokens is not None:
         parts = {
             name: cut(part, data.max_tokens, data.cut) if name == "train" or data.cut_test else part
@@ -99,6 +87,11 @@ def prepare(
     vocabulary, table = choose_types(cache.types, counts, text.max_size, text.min_count)
     parts = {name: replace(part, table=table) for name, part in parts.items()}
     summary = summarise(source.name, parts, uncut, cache, vocabulary, tokenizer)
+    vectors = None
+    if text.vectors is not None:
+        vectors = read_vectors(text.vectors, vocabulary)
+        known = np.bincount(table, weights=counts, minlength=len(vocabulary)).astype(np.int64)
+        summary["vectors"] = {"file": str(text.vectors)} | coverage(vectors, known)
     summary["warnings"] = find_warnings(summary)
     if not quiet:
         for warning in summary["warnings"]:
@@ -111,6 +104,7 @@ def prepare(
         vocabulary=vocabulary,
         labels=cache.labels,
         tokenizer=tokenizer,
+        vectors=vectors,
         summary=summary,
         provenance=_provenance(cache, data, seed, parts, tokenizer),
     )
@@ -132,6 +126,60 @@ def build_source(data: DataConfig) -> Source:
         raise UserError(f"data._target_={target} must name a subclass of unrolled.data.sources.source.Source")
     source: Source = source_class(**arguments)
     return source
+
+
+def _train_tokenizer(source: Source, data: DataConfig, text: TextConfig, seed: int, directory: Path) -> Tokenizer:
+    """The subword tokenizer, trained on the documents that will be train: neither validation nor test is looked at."""
+    chosen = {key: getattr(data, key) for key in ("valid_share", "test_share", "fold", "folds", "limit")}
+    depends_on = {"source": source.fingerprint(), "splits": chosen | {"seed": seed}}
+
+    def texts() -> Iterator[str]:
+        labels: dict[str, int] = {}
+        given = {}
+        for split in source.splits():
+            found = [labels.setdefault(label, len(labels)) for _, label in source.documents(split, Notes())]
+            given[split] = np.array(found, dtype=np.int64)
+        names = sorted(labels, key=label_order)
+        rank = np.argsort([labels[name] for name in names])  # classes are numbered as the cache will number them
+        parts = {split: _labels_only(rank[found]) for split, found in given.items()}
+        train = _choose(parts, names, source, data, seed)["train"]
+        wanted = np.zeros(len(given["train"]), dtype=bool)
+        wanted[train.ids] = True
+        for use, (content, _) in zip(wanted.tolist(), source.documents("train", Notes()), strict=True):
+            if use:
+                yield content
+
+    return trained_subword(text.kind, texts(), text.max_size, text.normalization, depends_on, directory)
+
+
+def _labels_only(labels: NDArray[np.int64]) -> TokenCorpus:
+    """Documents whose tokens are not known yet: enough to split them."""
+    nothing = np.zeros(len(labels), dtype=np.int64)
+    ids = np.arange(len(labels), dtype=np.int64)
+    return TokenCorpus(np.zeros(0, np.uint8), np.zeros(0, np.int32), nothing, nothing, labels.astype(np.int64), ids)
+
+
+def _choose(
+    given: dict[str, TokenCorpus], labels: list[str], source: Source, data: DataConfig, seed: int
+) -> dict[str, TokenCorpus]:
+    """Train, valid and test as the configuration wants them, checked."""
+    _check(given, labels, source)
+    parts = _split(given, data, seed)
+    if data.limit is not None:
+        if data.limit < len(labels):
+            raise UserError(
+                f"data.limit={data.limit} would keep fewer documents than {source.name} has classes ({len(labels)}); "
+                f"raise it"
+            )
+        parts = {name: part.select(draw(part.labels, data.limit, TEST_SEED)) for name, part in parts.items()}
+    for name, part in parts.items():
+        if not len(part):
+            raise UserError(
+                f"{source.name} has too few documents: none is left for {name} (train {len(parts['train'])}, "
+                f"valid {len(parts['valid'])}, test {len(parts['test'])}); give more documents, or raise "
+                f"data.valid_share or data.test_share"
+            )
+    return parts
 
 
 def _whole(cache: TokenCache, split: str) -> TokenCorpus:
@@ -206,7 +254,7 @@ def _provenance(
     given = list(cache.splits)
     return {
         "source": cache.fingerprint,
-        "tokenizer": tokenizer.state(),
+        "tokenizer": tokenizer.describe(),
         "given_splits": given,
         "valid": "given" if "valid" in given else {"share": data.valid_share, "seed": seed},
         "test": {"fold": data.fold, "folds": data.folds, "seed": TEST_SEED}

@@ -20,6 +20,7 @@ QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95
 IMBALANCE = 20  # largest class over smallest from which on we warn
 UNKNOWN_SHARE = 0.5  # share of unknown tokens in a split from which on we warn
 CHARACTERS_PER_TOKEN = 20.0  # mean length of a word from which on the text hardly has spaces
+VECTORS_SHARE = 0.5  # share of tokens that pretrained vectors know below which we warn
 UNSPACED_SHARE = 0.3  # share of characters of scripts without spaces from which on we warn
 
 #: Thai, Lao, Myanmar, Khmer, Kana and the Han ideographs: scripts that put no spaces between words.
@@ -128,6 +129,11 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
             f"test figures will be too good"
         )
     counts = splits["train"]["classes"]
+    if "vectors" in summary and summary["vectors"]["tokens"] < VECTORS_SHARE:
+        found.append(
+            f"{summary['vectors']['file']} has vectors for {summary['vectors']['tokens']:.0%} of the known tokens of "
+            f"train only; check that it is of the same language and that text={summary['tokenizer']} cuts as it does"
+        )
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     if counts[largest] > IMBALANCE * counts[smallest]:
         found.append(
@@ -153,6 +159,9 @@ def summary_table(summary: dict[str, Any]) -> Table:
         f"{summary['name']}: {summary['classes']} classes, vocabulary of {summary['vocabulary']:,} "
         f"({summary['tokenizer']}; {summary['types_in_train']:,} types in train)"
     )
+    if "vectors" in summary:
+        share = summary["vectors"]
+        title += f"; {share['file']}: {share['types']:.1%} of the vocabulary, {share['tokens']:.1%} of the tokens"
     notes = [f"{note['count']:,} x {kind} (first: {note['first']})" for kind, note in summary["notes"].items()]
     # Text, not str: names may hold square brackets, which a str would have read as markup.
     table = Table(title=Text(title), title_justify="left", caption_justify="left")

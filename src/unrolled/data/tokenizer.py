@@ -41,6 +41,10 @@ class Tokenizer(ABC):
         """Plain values, for JSON or a checkpoint, that make this tokenizer again (`tokenizer_from_state`)."""
         return {"kind": self.kind, "normalization": self.normalization}
 
+    def describe(self) -> dict[str, Any]:
+        """What tells this tokenizer from others, in short: the state, with a hash in the place of anything long."""
+        return {"kind": self.kind, "normalization": self.normalization}
+
 
 class Words(Tokenizer):
     """Lower-case words and punctuation marks: the ``basic_english`` normalisation of torchtext 0.18, token for token.
@@ -92,17 +96,29 @@ class Bytes(Tokenizer):
 TOKENIZERS: dict[str, type[Tokenizer]] = {cls.kind: cls for cls in (Words, Whitespace, Characters, Bytes)}
 
 
+#: Kinds that must be trained before they can cut (`data.subword`).
+TRAINED = ("bpe", "unigram")
+
+
 def build_tokenizer(kind: str, normalization: str | None = None) -> Tokenizer:
-    """The tokenizer that ``text.kind`` names.
+    """The tokenizer that ``text.kind`` names, if it needs no training.
 
     Raises:
         UserError: unknown kind.
     """
     if kind not in TOKENIZERS:
-        raise UserError(f"text.kind must be one of {', '.join(TOKENIZERS)}, got {kind!r}")
+        raise UserError(f"text.kind must be one of {', '.join((*TOKENIZERS, *TRAINED))}, got {kind!r}")
     return TOKENIZERS[kind](normalization)
 
 
 def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
-    """The tokenizer whose ``state()`` was kept, as a checkpoint does for prediction."""
+    """The tokenizer whose ``state()`` was kept, as a checkpoint does for prediction.
+
+    Raises:
+        UserError: it needs a package that is not installed.
+    """
+    if state["kind"] in TRAINED:
+        from unrolled.data.subword import Subword
+
+        return Subword(**state)
     return build_tokenizer(state["kind"], state["normalization"])
