@@ -1,0 +1,99 @@
+"""Shared by all tests: runs of the real program in a process of its own, numbered documents, composed configs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from unrolled.config import register
+from unrolled.data.corpus import TokenCorpus
+
+ROOT = Path(__file__).parent.parent
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def program(*arguments: str, timeout: float = 240, **options: object) -> "subprocess.CompletedProcess[str]":
+    """Run one of the scripts at the top level as a user would, on one thread."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+# A real data set, a small model: seconds on one core, and far better than chance.
+QUICK = (
+    "data=reuters_r8",
+    "data.limit=600",
+    "data.max_tokens=60",
+    "threads=1",
+    "embedding.embedding_dim=32",
+    "embedding.dropout=0",
+    "embedding.word_dropout=0",
+    "model.hidden_size=32",
+    "readout.dropout=0",
+    "tbptt.chunk_len=20",
+    "tbptt.batch_size=32",
+    "optimizer.lr=0.02",
+    "trainer.max_epochs=3",
+)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one finished run of `model=lstmp`."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = program("train.py", *QUICK, "model.proj_size=16", f"output_dir={runs}")
+    assert done.returncode == 0, done.stderr
+    (result,) = runs.rglob("results.json")
+    (result.parent / "stdout.txt").write_text(done.stdout)
+    (result.parent / "stderr.txt").write_text(done.stderr)
+    return result.parent
+
+
+VOCABULARY = 11
+
+
+def numbered_corpus(lengths: Sequence[int], classes: int = 3, seed: int = 0) -> TokenCorpus:
+    """Random tokens from 2 to 10; document i has class i modulo ``classes`` and the id 100 + i."""
+    sizes = np.array(lengths, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    return TokenCorpus(
+        tokens=rng.integers(2, VOCABULARY, int(sizes.sum())).astype(np.uint16),
+        table=np.arange(VOCABULARY, dtype=np.int32),
+        starts=sizes.cumsum() - sizes,
+        lengths=sizes,
+        labels=np.arange(len(sizes)) % classes,
+        ids=np.arange(len(sizes)) + 100,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_corpus() -> Callable[..., TokenCorpus]:
+    """`numbered_corpus`."""
+    return numbered_corpus
+
+
+@pytest.fixture(scope="session")
+def compose_config() -> Callable[..., DictConfig]:
+    """conf/ composed with overrides."""
+
+    def composed(*overrides: str) -> DictConfig:
+        register()
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
+            return compose("config", overrides=list(overrides))
+
+    return composed

@@ -1,0 +1,82 @@
+"""Steps against Python lists of documents."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.step import PADDING, Step, documents_step, stream_step
+
+LENGTHS = [4, 9, 0, 1, 7]
+Make = Callable[..., TokenCorpus]
+
+
+def texts(step: Step) -> dict[int, list[int]]:
+    """What the blocks of whole documents say, one after another, by document."""
+    read: dict[int, list[int]] = {}
+    for block in step.blocks:
+        for row in range(block.rows):
+            length = int(block.lengths[row])
+            read.setdefault(int(block.ids[row]), []).extend(block.tokens[:length, row].tolist())
+            assert (block.tokens[length:, row] == PADDING).all()
+    return read
+
+
+@pytest.mark.parametrize("chunk_len", [1, 2, 3, 4, 5, 9, 20, None])
+def test_the_blocks_of_a_step_spell_its_documents(make_corpus: Make, chunk_len: int | None) -> None:
+    corpus = make_corpus(LENGTHS)
+    step = documents_step(corpus, np.array([0, 1, 2, 4]), chunk_len)
+    assert texts(step) == {100 + i: corpus.document(i).tolist() for i in (0, 1, 2, 4)}
+    assert step.ids.tolist() == [101, 104, 100, 102], "the longest first"
+    assert step.labels.tolist() == [1, 1, 0, 2]
+    assert step.num_documents == 4
+    assert step.num_tokens == 20
+    assert step.num_positions == sum(block.tokens.numel() for block in step.blocks)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6),
+    chunk_len=st.integers(1, 13),
+)
+def test_rows_leave_once_they_have_ended(make_corpus: Make, lengths: list[int], chunk_len: int) -> None:
+    corpus = make_corpus(lengths)
+    step = documents_step(corpus, np.arange(len(lengths)), chunk_len)
+    for number, block in enumerate(step.blocks):
+        begin = number * chunk_len
+        expected = len(lengths) if number == 0 else sum(length > begin for length in lengths)
+        assert block.rows == expected
+        left = sorted(lengths, reverse=True)[:expected]
+        assert block.lengths.tolist() == [min(max(length - begin, 0), chunk_len) for length in left]
+        assert block.starts.tolist() == [number == 0] * expected
+        assert block.ends.tolist() == [length <= begin + chunk_len for length in left]
+        assert block.full == all(length == block.tokens.shape[0] for length in block.lengths.tolist())
+
+
+def test_a_slot_reads_the_chunk_it_is_told_to_and_an_idle_one_nothing(make_corpus: Make) -> None:
+    corpus = make_corpus(LENGTHS)
+    step = stream_step(corpus, np.array([1, -1, 2, 4]), np.array([6, 0, 0, 0]), chunk_len=3, normalizer=2.5)
+    (block,) = step.blocks
+    assert block.tokens.shape == (3, 4), "every step of a stream has one shape"
+    assert block.tokens[:, 0].tolist() == corpus.document(1)[6:9].tolist()
+    assert block.tokens[:, 3].tolist() == corpus.document(4)[:3].tolist()
+    assert (block.tokens[:, 1:3] == PADDING).all()
+    assert block.lengths.tolist() == [3, 0, 0, 3]
+    assert block.ids.tolist() == [101, -1, 102, 104]
+    assert block.starts.tolist() == [False, False, True, True]
+    assert block.ends.tolist() == [True, False, True, False], "an empty document ends where it starts"
+    assert block.number.tolist()[0::3] == [2, 0]
+    assert block.count.tolist()[0::3] == [3, 3]
+    assert (step.num_documents, step.num_tokens, step.num_positions, step.normalizer) == (2, 6, 12, 2.5)
+
+
+def test_a_step_moves_as_a_whole(make_corpus: Make) -> None:
+    step = documents_step(make_corpus(LENGTHS), np.arange(5), 3)
+    moved = step.to("meta")
+    assert all(block.tokens.is_meta and block.lengths.is_meta for block in moved.blocks)
+    assert moved.labels.is_meta
+    assert [block.full for block in moved.blocks] == [block.full for block in step.blocks]
+    torch.testing.assert_close(step.to("cpu").blocks[1].tokens, step.blocks[1].tokens)

@@ -1,0 +1,87 @@
+"""Readouts against the plain formulas over whole documents."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from unrolled.training.readout import KINDS, Readout
+
+K, D = 7, 3
+LENGTHS = [7, 4, 1, 0]
+
+
+def plain(name: str, outputs: Tensor) -> Tensor:
+    """The vector of one document's outputs (T, D)."""
+    if not len(outputs):
+        return torch.zeros(3 * D if name == "concat" else D, dtype=outputs.dtype)
+    parts = {"last": outputs[-1], "max": outputs.max(0).values, "mean": outputs.mean(0)}
+    return torch.cat([parts["last"], parts["max"], parts["mean"]]) if name == "concat" else parts[name]
+
+
+def gathered(readout: Readout, outputs: Tensor, lengths: Tensor, chunk_len: int) -> Tensor:
+    pooled = readout.initial(len(lengths), D, outputs.device)
+    for k, chunk in enumerate(outputs.split(chunk_len)):
+        left = (lengths - k * chunk_len).clamp(0, len(chunk))
+        pooled = readout.update(pooled, chunk, left, full=bool((left == len(chunk)).all()))
+    return readout.value(pooled)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("chunk_len", [1, 2, 3, 7])
+def test_gathering_chunk_by_chunk_equals_the_formula_over_the_document(name: str, chunk_len: int) -> None:
+    readout = KINDS[name]()
+    torch.manual_seed(0)
+    outputs = torch.randn(K, len(LENGTHS), D, dtype=torch.float64, requires_grad=True)
+    value = gathered(readout, outputs, torch.tensor(LENGTHS), chunk_len)
+    expected = torch.stack([plain(name, outputs[:length, b]) for b, length in enumerate(LENGTHS)])
+    torch.testing.assert_close(value, expected)
+    assert value.shape == (len(LENGTHS), readout.size(D))
+    weights = torch.randn_like(value)
+    ours, theirs = (torch.autograd.grad((v * weights).sum(), outputs)[0] for v in (value, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_full_is_only_a_short_cut(name: str) -> None:
+    readout = KINDS[name]()
+    outputs, lengths = torch.randn(K, 2, D), torch.tensor([K, K])
+    pooled = readout.initial(2, D, outputs.device)
+    for long, short in zip(
+        readout.update(pooled, outputs, lengths), readout.update(pooled, outputs, lengths, full=True), strict=True
+    ):
+        torch.testing.assert_close(long, short)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_empty_document_has_a_finite_vector_and_gradient(name: str) -> None:
+    readout = KINDS[name]()
+    outputs = torch.randn(1, 2, D, requires_grad=True)
+    value = gathered(readout, outputs, torch.tensor([0, 1]), 1)
+    value.sum().backward()
+    assert value.isfinite().all()
+    assert outputs.grad is not None
+    assert outputs.grad.isfinite().all()
+    assert not outputs.grad[:, 0].any()
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("lower", [torch.bfloat16, torch.float16])
+def test_statistics_are_kept_in_float32_whatever_the_outputs_are(name: str, lower: torch.dtype) -> None:
+    """4,096 ones and one more are 4,096 in float16's sum and 256 in bfloat16's."""
+    readout = KINDS[name]()
+    pooled = readout.initial(1, D, torch.device("cpu"))
+    pooled = readout.update(pooled, torch.ones(4097, 1, D, dtype=lower), torch.tensor([4097]), full=True)
+    pooled = readout.update(pooled, torch.ones(2, 1, D, dtype=lower), torch.tensor([1]))
+    assert all(statistic.dtype == torch.float32 for statistic in pooled)
+    if name == "mean":
+        assert pooled[0].tolist() == [[4098.0] * D]
+
+
+def test_the_first_of_equal_values_gets_the_gradient_of_max() -> None:
+    """In one chunk or in many; torch's own amax would share it out, and chunks could not know."""
+    for chunk_len in (1, 2, 6):
+        outputs = torch.zeros(6, 1, D, requires_grad=True)
+        gathered(KINDS["max"](), outputs, torch.tensor([6]), chunk_len).sum().backward()
+        assert outputs.grad is not None
+        assert outputs.grad[0, 0].tolist() == [1.0] * D
+        assert not outputs.grad[1:].any()
