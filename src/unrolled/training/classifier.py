@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
@@ -65,7 +66,8 @@ class Classifier(pl.LightningModule):
             {
                 "accuracy": MulticlassAccuracy(len(class_names), average="micro"),
                 "macro_f1": MulticlassF1Score(len(class_names), average="macro"),
-            }
+            },
+            compute_groups=False,  # groups depend on what was seen: devices would differ and wait for each other
         )
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -100,8 +102,28 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """An epoch's slots start with new documents."""
-        if not self.trainer.fit_loop.restarting:
-            self._stream = None
+        self._stream = None
+
+    def running_state(self) -> dict[str, Any]:
+        """What training in mid-epoch needs besides the weights, as plain containers of tensors."""
+        stream = self._stream
+        return {
+            "stream": None if stream is None else [[(c.state, c.pooled) for c in sweep] for sweep in stream],
+            "metrics": {
+                name: (dict(metric.metric_state), metric._update_count)
+                for name, metric in self.train_metrics.items(keep_base=True)
+            },
+        }
+
+    def load_running_state(self, state: dict[str, Any]) -> None:
+        """Go on in mid-epoch with what `running_state` gave, on this module's device."""
+        state = move_data_to_device(state, self.device)
+        stream = state["stream"]
+        self._stream = None if stream is None else [[Carry(tuple(s), tuple(p)) for s, p in sweep] for sweep in stream]
+        for name, metric in self.train_metrics.items(keep_base=True):
+            values, metric._update_count = state["metrics"][name]
+            for key, value in values.items():
+                setattr(metric, key, value)
 
     def on_train_epoch_end(self) -> None:
         """Training accuracy and F1 of the epoch, as the model was when it read each document."""
@@ -122,8 +144,13 @@ class Classifier(pl.LightningModule):
         self._test_rows.append((step.ids.cpu(), step.labels.cpu(), logits.float().softmax(dim=1).cpu()))
 
     def on_test_epoch_end(self) -> None:
-        """Predictions of all documents, in the order of their ids."""
-        ids, labels, probabilities = (torch.cat(column) for column in zip(*self._test_rows, strict=True))
+        """Predictions of all documents, in the order of their ids, on every device."""
+        rows = self._test_rows
+        if self.trainer.world_size > 1:
+            every: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(every, rows)
+            rows = [row for device in every for row in device]
+        ids, labels, probabilities = (torch.cat(column) for column in zip(*rows, strict=True))
         order = ids.argsort()
         top = probabilities[order].max(dim=1)
         self.test_predictions = {
@@ -171,8 +198,9 @@ class Classifier(pl.LightningModule):
 
     def _evaluate(self, step: Step, metrics: MetricCollection, name: str) -> Tensor:
         logits = self(step.blocks)
-        metrics.update(logits, step.labels)
-        loss = F.cross_entropy(logits, step.labels)
+        if step.num_documents:  # one of several devices may have none left
+            metrics.update(logits, step.labels)
+        loss = F.cross_entropy(logits, step.labels, reduction="sum") / max(step.num_documents, 1)
         self.log(name, loss, on_step=False, on_epoch=True, batch_size=step.num_documents, sync_dist=True)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=step.num_documents)
         return logits

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two steps, never inside one."""
+"""Ctrl-C, SIGTERM and SIGUSR1 between two steps, never inside one."""
 
 import signal
 import threading
@@ -9,39 +9,67 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from unrolled.training.callbacks.clean_points import between_steps, pause_follows
+
 Handler = Callable[[int, FrameType | None], Any] | int | None
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # a cluster sends one of them before it takes the machine away
+SIGNALS = (signal.SIGINT, *STOP_SIGNALS)
+
+
+class Terminated(KeyboardInterrupt):
+    """Another signal than Ctrl-C says stop; a KeyboardInterrupt, so whoever shuts down on Ctrl-C does here, too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = signal.Signals(number)
+
+
+def stop_for(number: int, frame: FrameType | None = None) -> None:
+    """Raise what signal ``number`` stands for: KeyboardInterrupt or Terminated."""
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 class InterruptBetweenSteps(Callback):
-    """Holds SIGINT and SIGTERM back until the running training step has ended, then lets them do what they did before.
+    """Holds signals that say stop back until the running training step has ended, then raises KeyboardInterrupt.
 
-    The weights, the optimizer and the counters in the checkpoint that ``ModelCheckpoint(save_on_exception=True)``
-    writes then belong to the same step. The same signal a second time gets through at once. Put this callback behind
-    those that change the weights (weight averaging).
+    The weights, the optimizer and the counters in checkpoints that are written on the way out then belong to the same
+    step, and ``ResumePoints``, which stands before this callback and looks at ``stopping``, saves them. With
+    validation or the epoch's end next, training stops before it; inside validation a signal works at once. A second
+    signal gets through at once, too. With several devices all of them stop before the same step, whichever was told.
+    Put this callback behind those that change the weights (weight averaging).
     """
 
     def __init__(self) -> None:
         self._before: dict[int, Handler] = {}
-        self._in_step = False
-        self._held: tuple[int, FrameType | None] | None = None
+        self._holding = False
+        self._several = False
+        self._held: int | None = None
+
+    def stopping(self, trainer: pl.Trainer) -> bool:
+        """Whether a signal has come, to any of the devices; to be asked on all of them."""
+        return bool(trainer.strategy.reduce_boolean_decision(self._held is not None, all=False))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._held = None
+        self._several = trainer.world_size > 1
         if threading.current_thread() is threading.main_thread():  # Python takes signals nowhere else
             self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._in_step = True
+        self._holding = True
+        if between_steps(trainer, batch_idx) and self.stopping(trainer):
+            self._stop()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._in_step = False
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._pass_on(*held)
+        if pause_follows(trainer, batch_idx) and self.stopping(trainer):
+            self._stop()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._holding = self._several  # one device alone cannot leave validation
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
@@ -50,21 +78,17 @@ class InterruptBetweenSteps(Callback):
         self._restore()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._in_step and self._held is None:
-            self._held = (number, frame)
+        if self._holding and self._held is None:
+            self._held = number
         else:
-            self._pass_on(number, frame)
+            stop_for(number)
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        before = self._before.get(number)
-        if callable(before):
-            before(number, frame)
-        elif before == signal.SIG_DFL:
-            self._restore()
-            signal.raise_signal(number)
+    def _stop(self) -> None:
+        held, self._held = self._held, None
+        stop_for(signal.SIGTERM if held is None else held)  # another device was told
 
     def _restore(self) -> None:
-        self._in_step = False
+        self._holding = False
         for number, before in self._before.items():
             if signal.getsignal(number) == self._receive:  # Lightning ignores SIGINT while it shuts down: leave that
                 signal.signal(number, before)

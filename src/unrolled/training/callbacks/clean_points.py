@@ -1,0 +1,21 @@
+"""Where training can be cut: between two optimizer steps, when nothing else is under way."""
+
+import math
+
+import pytorch_lightning as pl
+
+
+def between_steps(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether, before batch ``batch_idx`` (in its epoch), no gradient waits to be used."""
+    return batch_idx % trainer.accumulate_grad_batches == 0
+
+
+def pause_follows(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether validation or the end of the epoch comes after batch ``batch_idx`` (in its epoch)."""
+    if batch_idx + 1 >= trainer.num_training_batches:
+        return True
+    every = trainer.val_check_batch
+    if every is None or math.isinf(every) or not trainer.enable_validation:
+        return False
+    counted = batch_idx if trainer.check_val_every_n_epoch is not None else trainer.fit_loop.total_batch_idx
+    return (counted + 1) % int(every) == 0

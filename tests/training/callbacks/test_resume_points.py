@@ -1,0 +1,123 @@
+"""A run that goes on from any point ends as if it had never stopped."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.datamodule import DocumentsDataModule
+from unrolled.encoders.build import lstm
+from unrolled.encoders.embedding import Embedding
+from unrolled.training.callbacks.checkpoints import AveragedWeights
+from unrolled.training.callbacks.history import History
+from unrolled.training.callbacks.progress import Progress
+from unrolled.training.callbacks.resume_points import ResumePoints, cut_event_files, points
+from unrolled.training.checkpoint_files import AtomicCheckpointIO, load_intact
+from unrolled.training.classifier import Classifier
+from unrolled.training.readout import KINDS
+from unrolled.training.scheduler import linear
+
+LENGTHS = [4, 9, 0, 1, 7, 3, 3, 12, 5, 2, 8]
+Session = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
+    """Train from the beginning or from ``point``; what is comparable of the outcome."""
+
+    def run(point: Path | None = None, schedule: str = "stream", averaged: bool = False, **options: Any) -> dict:
+        pl.seed_everything(5 if point is None else 99, verbose=False)
+        model = Classifier(
+            Embedding(11, 3, dropout=0.2, word_dropout=0.1),
+            lstm(3, 4, num_layers=2, dropout=0.3, input_dropout=0.2, weight_dropout=0.1),
+            KINDS["concat"](),
+            class_names=["a", "b", "c"],
+            schedule=schedule,
+            loss="every" if schedule == "stream" else "final",
+            dropout=0.2,
+            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.05),
+            scheduler=linear,
+        )
+        corpus = make_corpus(LENGTHS)
+        prepared = SimpleNamespace(train=corpus, valid=corpus.select(range(5)), test=corpus.select(range(3, 8)))
+        data = DocumentsDataModule(prepared, schedule, batch_size=2, chunk_len=3, eval_batch_size=2, seed=7)
+        history, progress = History(), Progress()
+        read: list[Any] = []
+        model.on_train_batch_start = lambda batch, index: read.append(
+            (index, batch.blocks[0].tokens.tolist(), batch.ids.tolist(), model.trainer.current_epoch)
+        )
+        trainer = pl.Trainer(
+            callbacks=[
+                ResumePoints(tmp_path / "points", every_n_steps=1, every_minutes=None, keep=1000),
+                *([AveragedWeights(decay=0.8)] if averaged else []),
+                progress,
+                history,
+            ],
+            accelerator="cpu",
+            plugins=[AtomicCheckpointIO()],
+            logger=TensorBoardLogger(tmp_path, name="", version="", default_hp_metric=False),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            num_sanity_val_steps=1,
+            log_every_n_steps=1,
+            **({"max_epochs": 2} | options),
+        )
+        trainer.fit(model, datamodule=data, ckpt_path=point, weights_only=True)
+        return {
+            "weights": {name: value.clone() for name, value in model.state_dict().items()},
+            "rows": [{key: value for key, value in row.items() if key != "seconds"} for row in history.rows],
+            "seen": (progress.tokens_seen, progress.documents_seen),
+            "next numbers": (torch.rand(2).tolist(), np.random.rand(), random.random()),  # noqa: NPY002
+            "read": read,
+            "step": trainer.global_step,
+        }
+
+    return run
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": "stream"},
+        {"schedule": "documents"},
+        {"schedule": "documents", "averaged": True, "val_check_interval": 2},
+        {"schedule": "stream", "accumulate_grad_batches": 3, "val_check_interval": 4, "max_epochs": 3},
+        {"schedule": "stream", "max_steps": 17, "max_epochs": -1},
+        {"schedule": "documents", "check_val_every_n_epoch": 2, "max_epochs": 3},
+    ],
+    ids=lambda options: " ".join(f"{key}={value}" for key, value in options.items()),
+)
+def test_from_every_point_a_run_ends_as_if_it_had_never_stopped(session: Session, tmp_path, options) -> None:
+    whole = session(**options)
+    whole_curves = curves(tmp_path)
+    taken = points(tmp_path / "points")
+    assert len(taken) >= 4
+    starts = [point for point in taken if load_intact(point)["resume"]["loader"]["next_step"] == 0]
+    for point in {*taken[::5], *starts, taken[-1]}:
+        done = load_intact(point)["global_step"]
+        cut_event_files(tmp_path, load_intact(point)["resume"]["event_files"])
+        resumed = session(point, **options)
+        assert resumed["read"] == whole["read"][-len(resumed["read"]) :], f"other steps after {done}"
+        assert resumed["step"] == whole["step"]
+        assert resumed["rows"] == whole["rows"]
+        assert resumed["seen"] == whole["seen"]
+        assert resumed["next numbers"] == whole["next numbers"]
+        for name, value in resumed["weights"].items():
+            assert torch.equal(value, whole["weights"][name]), f"{name} differs after a resumption at step {done}"
+        assert curves(tmp_path) == whole_curves, f"other curves after a resumption at step {done}"
