@@ -1,0 +1,293 @@
+"""A test of the tests: each mistake below is made in a copy of the package, and some test must notice it.
+
+    python tests/mutants.py            all of them
+    python tests/mutants.py lstm       those whose name or file contains the word
+
+A mistake is a line of the source and what stands there instead. Its tests run against the copy; the mistake survives
+if they pass. Exit status 1 if one survives, or if a line is no longer there to be changed.
+"""
+
+import contextlib
+import io
+import multiprocessing
+import multiprocessing.pool
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+import hypothesis
+import pytest
+import torch._dynamo  # noqa: F401  imported here once, instead of by every mistake's tests
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "unrolled"
+LIMIT = 120  # seconds for one mistake's tests; a mistake that makes them hang is noticed too
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake: in `file` of the package, `right` becomes `wrong`, and `tests` should fail."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+CELL, RECURRENCE = "tests/cells/test_cell.py", "tests/encoders/test_recurrence.py"
+
+MUTANTS = [
+    Mutant("LSTM gate order", "cells/lstm.py", "i, f, g, o = affine", "f, i, g, o = affine", CELL),
+    Mutant("LSTM candidate and output swapped", "cells/lstm.py", "i, f, g, o = affine", "i, f, o, g = affine", CELL),
+    Mutant("LSTM output without tanh", "cells/lstm.py", "o.sigmoid() * c.tanh()", "o.sigmoid() * c", CELL),
+    Mutant(
+        "LSTM output of the old memory",
+        "cells/lstm.py",
+        "o.sigmoid() * c.tanh()",
+        "o.sigmoid() * state[1].tanh()",
+        CELL,
+    ),
+    Mutant(
+        "LSTM memory projected too",
+        "cells/lstm.py",
+        'h = affine(None, h, w["R"])',
+        'h = affine(None, c, w["R"])',
+        "tests/cells/test_lstm.py",
+    ),
+    Mutant(
+        "forget bias in the wrong gate",
+        "cells/lstm.py",
+        "slice(self.hidden_size, 2 * self.hidden_size)",
+        "slice(0, self.hidden_size)",
+        "tests/cells/test_lstm.py",
+    ),
+    Mutant(
+        "forget bias counted twice",
+        "cells/lstm.py",
+        "[forget] = 0",
+        "[forget] = self.forget_bias",
+        "tests/cells/test_lstm.py",
+    ),
+    Mutant(
+        "one bias forgotten", "cells/cell.py", 'weights["bias_ih"] + weights["bias_hh"]', 'weights["bias_ih"]', CELL
+    ),
+    Mutant(
+        "initial bound without the root",
+        "cells/cell.py",
+        "1 / math.sqrt(self.hidden_size)",
+        "1 / self.hidden_size",
+        CELL,
+    ),
+    Mutant("state in the lower precision", "cells/cell.py", ".to(h.dtype)", "", CELL),
+    Mutant("GRU gate order", "cells/gru.py", "r_x, z_x, n_x = x", "z_x, r_x, n_x = x", CELL),
+    Mutant("GRU reset gate before the bias", "cells/gru.py", "n_x + r * n_h", "n_x + n_h", CELL),
+    Mutant(
+        "GRU bias outside the reset gate",
+        "cells/gru.py",
+        'affine(w.get("d"), h, w["U"])',
+        'affine(None, h, w["U"])',
+        CELL,
+    ),
+    Mutant("GRU update gate reversed", "cells/gru.py", "torch.lerp(n, h, z)", "torch.lerp(h, n, z)", CELL),
+    Mutant(
+        "MGU without its gate in the product",
+        "cells/mgu.py",
+        "affine(n_x, f * h, U_n)",
+        "affine(n_x, h, U_n)",
+        "tests/cells/test_mgu.py",
+    ),
+    Mutant("RNN relu for tanh", "cells/rnn.py", '"tanh": torch.tanh', '"tanh": torch.relu', CELL),
+    Mutant(
+        "layer norm of the memory carried on",
+        "cells/layer_norm_lstm.py",
+        "return h, c",
+        "return h, F.layer_norm(c, c.shape[-1:])",
+        "tests/cells/test_layer_norm_lstm.py",
+    ),
+    Mutant(
+        "layer norm over all gates of a GRU",
+        "cells/layer_norm_gru.py",
+        "r_h, z_h, n_h = self._normalise",
+        "n_h, z_h, r_h = self._normalise",
+        "tests/cells/test_layer_norm_gru.py",
+    ),
+    Mutant(
+        "reversed outputs left reversed",
+        "encoders/unroll.py",
+        "        outputs.reverse()\n    return torch.stack",
+        "        pass\n    return torch.stack",
+        "tests/encoders/test_unroll.py",
+    ),
+    Mutant("the second direction reads forward", "encoders/recurrence.py", "k % 2 == 1", "k % 2 == 2", RECURRENCE),
+    Mutant(
+        "order of final states", "encoders/recurrence.py", "after.append(last)", "after.insert(0, last)", RECURRENCE
+    ),
+    Mutant(
+        "order of directions in the outputs",
+        "encoders/recurrence.py",
+        "torch.cat(outputs, dim=-1)",
+        "torch.cat(outputs[::-1], dim=-1)",
+        RECURRENCE,
+    ),
+    Mutant(
+        "final states of packed rows out of order",
+        "encoders/unroll.py",
+        "*reversed(finished)",
+        "*finished",
+        "tests/encoders/test_unroll.py",
+    ),
+    Mutant(
+        "dropout on the input", "encoders/recurrence.py", "if layer and self.dropout", "if self.dropout", RECURRENCE
+    ),
+    Mutant(
+        "dropout after the last layer",
+        "encoders/recurrence.py",
+        "        return x, tuple(torch.stack(s)",
+        "        x = F.dropout(x, self.dropout, self.training)\n        return x, tuple(torch.stack(s)",
+        RECURRENCE,
+    ),
+    Mutant(
+        "dropout in evaluation",
+        "encoders/recurrence.py",
+        "F.dropout(x, self.dropout, self.training)",
+        "F.dropout(x, self.dropout)",
+        "tests/encoders/test_every_cell.py",
+    ),
+    Mutant(
+        "initial state ignored",
+        "encoders/recurrence.py",
+        "return self._run(x, None, state, masks)",
+        "return self._run(x, None, self.initial_state(x.shape[1]), masks)",
+        "tests/encoders/test_every_cell.py",
+    ),
+    Mutant(
+        "stale weights",
+        "encoders/recurrence.py",
+        "value: Tensor = getattr(self, name)",
+        'value: Tensor = self.__dict__.setdefault("_kept", {}).setdefault(name, getattr(self, name))',
+        RECURRENCE,
+    ),
+    Mutant(
+        "weight dropout in the first layer only",
+        "encoders/recurrence.py",
+        "and weight in self._cells[k].recurrent_weights",
+        'and weight == "weight_hh" and k == 0',
+        "tests/encoders/test_regularisers.py",
+    ),
+    Mutant(
+        "weight dropout drawn for every chunk",
+        "encoders/recurrence.py",
+        "if name not in self._weight_masks",
+        "if True",
+        "tests/encoders/test_regularisers.py",
+    ),
+    Mutant(
+        "shared masks drawn for each step",
+        "encoders/recurrence.py",
+        "x = x * (masks[layer]",
+        "x = x * (torch.bernoulli(0.5 + 0 * x) if batch_sizes is None else masks[layer]",
+        "tests/encoders/test_regularisers.py",
+    ),
+    Mutant(
+        "zoneout draws in evaluation",
+        "encoders/zoneout.py",
+        "        if training:",
+        "        if True:",
+        "tests/encoders/test_zoneout.py",
+    ),
+    Mutant(
+        "zoneout of the wrong share",
+        "encoders/zoneout.py",
+        "torch.where(torch.rand_like(new) < rate, old, new)",
+        "torch.where(torch.rand_like(new) < rate, new, old)",
+        "tests/encoders/test_zoneout.py",
+    ),
+    Mutant(
+        "packed states left sorted",
+        "encoders/recurrence.py",
+        "s.index_select(1, packed.unsorted_indices)",
+        "s",
+        RECURRENCE,
+    ),
+    Mutant(
+        "batch first ignored",
+        "encoders/recurrence.py",
+        "input.transpose(0, 1) if self.batch_first",
+        "input if self.batch_first",
+        RECURRENCE,
+    ),
+]
+
+
+def outcome(mutant: Mutant | None, tests: str) -> tuple[int, str]:
+    """Run `tests` against a copy of the package with the mistake in it: pytest's exit status and what it printed.
+
+    Runs in a process of its own, forked from one in which torch is imported and the package is not.
+    """
+    assert "unrolled" not in sys.modules
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as printed:
+        shutil.copytree(SOURCE, Path(folder) / "unrolled", ignore=shutil.ignore_patterns("__pycache__"))
+        if mutant is not None:
+            file = Path(folder) / "unrolled" / mutant.file
+            file.write_text(file.read_text().replace(mutant.right, mutant.wrong))
+        sys.path.insert(0, folder)
+        os.environ["PYTHONPATH"] = folder
+        sys.dont_write_bytecode = True
+        hypothesis.settings.register_profile(
+            "mutants", phases=[hypothesis.Phase.generate], database=None, derandomize=True
+        )  # the first failure will do, it need not be made small
+        hypothesis.settings.load_profile("mutants")
+        os.chdir(ROOT)
+        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests.split()])
+        found = sys.modules["unrolled"].__file__ if "unrolled" in sys.modules else None
+        assert found is not None, "the tests do not import the package"
+        assert Path(found).is_relative_to(folder), f"tested {found} instead of the copy"
+    return int(status), printed.getvalue()
+
+
+def survives(mutant: Mutant, run: multiprocessing.pool.AsyncResult) -> str | None:
+    """What is wrong with the tests of this mistake, or None if they notice it."""
+    try:
+        status, printed = run.get(LIMIT)
+    except multiprocessing.TimeoutError:
+        return None
+    if status == pytest.ExitCode.TESTS_FAILED:
+        return None
+    return f"{mutant.tests} passed" if status == pytest.ExitCode.OK else f"the tests did not run:\n{printed}"
+
+
+def main(words: list[str]) -> int:
+    """Make the mistakes whose name or file contains every word; 1 if one survives."""
+    chosen = [m for m in MUTANTS if all(word.lower() in f"{m.name} {m.file}".lower() for word in words)]
+    gone = [m for m in chosen if m.right not in (SOURCE / m.file).read_text()]
+    for mutant in gone:
+        print(f"{mutant.right!r} is no longer in {mutant.file}: bring {mutant.name!r} up to date")
+    if gone or not chosen:
+        return 1
+    with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+        files = " ".join(sorted({m.tests for m in chosen}))
+        control = pool.apply_async(outcome, (None, files))  # without a mistake they must pass, or nothing is shown
+        runs = [pool.apply_async(outcome, (m, m.tests)) for m in chosen]
+        status, printed = control.get()
+        if status != pytest.ExitCode.OK:
+            print(f"the tests fail without any mistake:\n{printed}")
+            return 1
+        alive = 0
+        for mutant, run in zip(chosen, runs, strict=True):
+            why = survives(mutant, run)
+            alive += why is not None
+            print(f"{'noticed ' if why is None else 'SURVIVES'}  {mutant.file:26}  {mutant.name}", flush=True)
+            if why is not None:
+                print(f"          {why}", flush=True)
+    print(f"{len(chosen) - alive} of {len(chosen)} mistakes noticed")
+    return int(alive > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
