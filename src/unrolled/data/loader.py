@@ -10,9 +10,9 @@ from unrolled.data.step import Step
 class StepLoader:
     """Iterates over a schedule's steps; its state is the epoch and the step to come.
 
-    Lightning sets the epoch through ``sampler.set_epoch``. A run that goes on in mid-epoch loads the state and reads the
-    very step that would have come next. Steps are made in the training process: cutting token ids from a memory map
-    takes under a millisecond, and worker processes cost more than they bring.
+    Lightning sets the epoch through ``sampler.set_epoch``. A run that goes on in mid-epoch loads the state and reads
+    the very step that would have come next. Steps are made in the training process: cutting token ids from a memory
+    map takes under a millisecond, and worker processes cost more than they bring.
     """
 
     def __init__(self, schedule: Schedule, pin_memory: bool = False) -> None:

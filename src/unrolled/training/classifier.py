@@ -1,6 +1,7 @@
 """The one Lightning module, the same for every encoder."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,12 +89,13 @@ class Classifier(pl.LightningModule):
             loss = F.cross_entropy(logits, step.labels, reduction="sum") / step.normalizer
             ended, labels = logits, step.labels
         else:
-            (block,) = step.blocks
-            logits = self._read_stream(block)
-            each = F.cross_entropy(logits, block.labels, reduction="none")
-            loss = (each * chunk_weights(self.loss, block)).sum() / step.normalizer
-            ended, labels = logits[block.ends], block.labels[block.ends]
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1))
+            logits = self._read_stream(step)
+            each = F.cross_entropy(logits, step.labels, reduction="none")
+            loss = (each * chunk_weights(self.loss, step)).sum() / step.normalizer
+            ended, labels = logits[step.ended], step.labels[step.ended]
+        self.log(
+            "train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1), sync_dist=True
+        )
         if len(ended):
             self.train_metrics.update(ended.detach(), labels)
             accuracy = (ended.detach().argmax(1) == labels).float().mean()
@@ -178,22 +180,28 @@ class Classifier(pl.LightningModule):
     def _logits(self, carries: list[list[Carry]]) -> Tensor:
         return self.head(self.dropout(readout_value(self.readout, carries)))
 
-    def _read_stream(self, block: Block) -> Tensor:
-        fresh = self._start(block)
-        if self._stream is None:
-            carries = fresh
-        else:
+    def _read_stream(self, step: Step) -> Tensor:
+        """Logits (slots, C) of what each slot's document says so far.
+
+        The step's tokens are read from the carry at their beginning, through which no gradient flows; within the step
+        none is cut. The carry of the first `step.advance` blocks waits for the next step. All others (k2 > k1) are read
+        again then: after an optimizer step what the old weights had made of them is stale.
+        """
+        reading, blocks = self.reading, step.blocks
+        carries = self._start(blocks[0])
+        if self._stream is not None:
             carries = [
-                [old.renew(block.starts, new) for old, new in zip(olds, news, strict=True)]
-                for olds, news in zip(self._stream, fresh, strict=True)
+                [
+                    old.renew(step.fresh, new) if reading.carry else Carry(new.state, old.renew(step.fresh, new).pooled)
+                    for old, new in zip(olds, news, strict=True)
+                ]
+                for olds, news in zip(self._stream, carries, strict=True)
             ]
-        if not self.reading.carry:
-            carries = [
-                [Carry(new.state, old.pooled) for old, new in zip(olds, news, strict=True)]
-                for olds, news in zip(carries, fresh, strict=True)
-            ]
-        carries = self.reading.read(self.embedding, self.encoder, self.readout, [block], carries)
+        within = replace(reading, exact=len(blocks) > 1)
+        carries = within.read(self.embedding, self.encoder, self.readout, blocks[: step.advance], carries)
         self._stream = [[carry.detach() for carry in sweep] for sweep in carries]
+        if step.advance < len(blocks):
+            carries = within.read(self.embedding, self.encoder, self.readout, blocks[step.advance :], carries)
         return self._logits(carries)
 
     def _evaluate(self, step: Step, metrics: MetricCollection, name: str) -> Tensor:

@@ -29,6 +29,10 @@ class LastCheckpoint(ModelCheckpoint):
         settings: dict[str, Any] = {"filename": "last", "enable_version_counter": False, "save_on_exception": True}
         super().__init__(dirpath, **(settings | options))
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if trainer.world_size == 1 or isinstance(exception, KeyboardInterrupt):  # else the others would be waited for
+            super().on_exception(trainer, pl_module, exception)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         if trainer.global_step != self._last_global_step_saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -45,6 +49,19 @@ class AveragedWeights(EMAWeightAveraging):
 
     def __init__(self, decay: float = 0.999, update_starting_at_step: int | None = None) -> None:
         super().__init__(decay=decay, use_buffers=False, update_starting_at_step=update_starting_at_step)
+        self._swapped = False
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._swapped = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._swapped = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if self._swapped:  # stopped in validation: a checkpoint written now must not take one for the other
+            self.on_validation_epoch_end(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -17,6 +17,8 @@ class ConfigText(Callback):
         self.config = config
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path is not None:  # going on: it stands there already
+            return
         text = OmegaConf.to_yaml(OmegaConf.create(dict(self.config)))
         for writer in summary_writers(trainer):
             writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), 0)  # indented: code

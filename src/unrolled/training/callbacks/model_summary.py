@@ -30,6 +30,8 @@ class ModelSummary(Callback):
     """Logs ``model/parameters_total`` and one number per part at the start, and the list of layers as text."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path is not None:  # going on: it stands there already
+            return
         counts = count_parameters(pl_module)
         write_scalars(trainer, {f"model/parameters_{part}": float(count) for part, count in counts.items()}, 0)
         layers = str(LightningSummary(pl_module, max_depth=3))

@@ -56,16 +56,13 @@ class ResumePoints(Callback):
         every_n_steps: int | None = None,
         every_minutes: float | None = 5.0,
         keep: int = 2,
-        seconds_before: float = 0.0,
     ) -> None:
         self.dirpath = Path(dirpath)
         self.every_n_steps = every_n_steps
         self.every_minutes = every_minutes
         self.keep = keep
-        self._seconds_before = seconds_before  # of earlier sessions of this run
-        self._began = time.perf_counter()
         self._saved_step = 0
-        self._saved_at = self._began
+        self._saved_at = time.perf_counter()
         self._saving = False
         self._batch_idx = 0  # in its epoch, the batch before which a point is taken or was taken
         self._loader = {"epoch": 0, "next_step": 0}
@@ -127,7 +124,6 @@ class ResumePoints(Callback):
             "devices": _gather(own, trainer),
             "loader": {"epoch": trainer.current_epoch, "next_step": self._batch_idx},
             "event_files": _event_file_sizes(trainer),
-            "seconds": self._seconds_before + time.perf_counter() - self._began,
         }
 
     # going on

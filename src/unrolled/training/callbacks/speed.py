@@ -57,7 +57,7 @@ class Speed(Callback):
     (its share is logged apart), validation and checkpointing at the epoch's end left out. The clock is read at
     window edges, which are the steps that Lightning logs anyway (``log_every_n_steps``), and only there is the
     device waited for. The first ``skip_steps`` optimizer steps, in which allocators and kernels warm up, belong to
-    no window. Put this callback last, so that the others' work does not count as waiting for data.
+    no window, after a resumption anew; the windows before it still count. Put this callback last, so that the others' work does not count as waiting for data.
 
     A batch must have ``num_tokens`` and ``num_positions``; under DDP they are summed over the ranks.
     """
@@ -70,6 +70,18 @@ class Speed(Callback):
         self._first_step = 0
         self._last_step = 0
         self._peak_memory_mb: float | None = None
+        self._peak_before = 0.0  # MiB, in earlier sessions of this run
+        self._resumed = False
+
+    def state_dict(self) -> dict[str, Any]:
+        windows = [dict(window) for window in self.medians.windows]
+        return {"windows": windows, "steps": self.medians.steps, "peak_memory_mb": self._peak_memory_mb}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.medians = Medians([dict(window) for window in state_dict["windows"]], state_dict["steps"])
+        self._peak_memory_mb = state_dict["peak_memory_mb"]
+        self._peak_before = self._peak_memory_mb or 0.0
+        self._resumed = True
 
     def result(self) -> dict[str, float | None]:
         """Medians over all windows of the run so far; None where nothing could be measured (a very short run)."""
@@ -83,7 +95,9 @@ class Speed(Callback):
         }
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.medians = Medians()
+        if not self._resumed:
+            self.medians, self._peak_before = Medians(), 0.0
+        self._resumed = False
         self._window = self._batch_ended = None
         self._first_step = self._last_step = trainer.global_step
         reset_peak_memory(pl_module.device)
@@ -122,7 +136,10 @@ class Speed(Callback):
             if self._window is not None and self._window.steps:
                 self._close(trainer, pl_module)
             self._window = self._batch_ended = None
-            self._peak_memory_mb = peak_memory_mb(pl_module.device)
+            self._note_memory(pl_module.device)
+
+    def _note_memory(self, device: torch.device) -> None:
+        self._peak_memory_mb = max(peak_memory_mb(device), self._peak_before)
 
     def _close(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         window = self._window
@@ -133,10 +150,10 @@ class Speed(Callback):
             window.tokens, window.positions = (
                 int(n) for n in trainer.strategy.reduce(counts, reduce_op="sum").tolist()
             )
-        self._peak_memory_mb = peak_memory_mb(pl_module.device)
+        self._note_memory(pl_module.device)
         rates = window.rates()
         self.medians.add(rates, window.steps)
-        write_scalars(trainer, {**rates, "speed/peak_memory_mb": self._peak_memory_mb}, trainer.global_step - 1)
+        write_scalars(trainer, {**rates, "speed/peak_memory_mb": self._peak_memory_mb or 0.0}, trainer.global_step - 1)
 
 
 def _now(device: torch.device) -> float:
