@@ -1,0 +1,124 @@
+"""One command from nothing to results, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from tests.conftest import QUICK, ROOT, program
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert isinstance(state, dict)
+    return state
+
+
+def scalars(run: Path) -> set[str]:
+    events = EventAccumulator(str(run))
+    events.Reload()
+    return set(events.Tags()["scalars"])
+
+
+def test_a_run_beats_chance_by_far(trained: Path) -> None:
+    results = json.loads((trained / "results.json").read_text())
+    assert results["status"] == "ok"
+    assert results["metrics"]["test/accuracy"] > 0.7  # the largest of the 8 classes has 0.49
+    assert results["metrics"]["test/macro_f1"] > 0.2  # always the largest class: 0.08
+
+
+def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
+    done = program("train.py", *QUICK, "model.proj_size=16", f"output_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    (again,) = (path.parent for path in tmp_path.rglob("results.json"))
+    first = weights(trained)
+    assert all(torch.equal(weights(again)[name], value) for name, value in first.items())
+
+
+def test_results_hold_what_a_reader_needs(trained: Path) -> None:
+    results = json.loads((trained / "results.json").read_text())
+    assert results["parameters"]["total"] == sum(v for k, v in results["parameters"].items() if k != "total")
+    assert results["parameters"]["encoder"] == 4 * 32 * (32 + 16) + 2 * 4 * 32 + 16 * 32  # LSTMP, two biases
+    assert results["parameters"]["head"] == 3 * 16 * 8 + 8
+    assert results["model"] == "lstmp"
+    assert results["implementation"] == "handwritten"
+    assert results["config"]["seed"] == 0
+    assert results["config"]["model"]["proj_size"] == 16
+    assert results["environment"]["threads"] == 1
+    assert results["speed"]["tokens_per_second"] > 0
+    assert results["tested_weights"].startswith("best checkpoint")
+    assert (trained / results["best_checkpoint"]).is_file()
+    labels = (trained / "predictions.csv").read_text().splitlines()
+    assert len(labels) == 600 + 1
+
+
+def test_checkpoints_hold_plain_values_only(trained: Path) -> None:
+    for file in (trained / "checkpoints").glob("*.ckpt"):
+        content = torch.load(file, weights_only=True)
+        assert content["hyper_parameters"]["config"]["model"]["hidden_size"] == 32
+
+
+def test_tensorboard_has_every_curve_under_its_prefix_and_nothing_constant(trained: Path) -> None:
+    tags = scalars(trained)
+    wanted = {f"{split}/{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy", "macro_f1")}
+    wanted |= {f"speed/{m}" for m in ("tokens_per_second", "ms_per_step", "data_wait_share", "padding_share")}
+    wanted |= {f"model/parameters_{part}" for part in ("total", "embedding", "encoder", "head")}
+    wanted |= {"optim/learning_rate", "optim/gradient_norm", "progress/tokens_seen", "progress/documents_seen"}
+    assert wanted <= tags, wanted - tags
+    assert not any("hp_metric" in tag for tag in tags)
+
+
+def test_the_terminal_shows_a_table_and_where_to_look(trained: Path) -> None:
+    shown = (trained / "stdout.txt").read_text()
+    for part in ("lstmp", "handwritten", "tokens/s", "tensorboard --logdir", "parameters"):
+        assert part in shown
+    assert "Traceback" not in (trained / "stderr.txt").read_text()
+
+
+def test_help_lists_groups_and_choices() -> None:
+    shown = program("train.py", "--help").stdout
+    for part in ("model:", "lstmp", "data:", "newsgroups", "tbptt:", "trainer:"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("model.proj_size=128", "model.proj_size=128"), ("model.hiden_size=3", "hiden_size")],
+    ids=["a rule", "a misspelt key"],
+)
+def test_a_mistake_in_the_config_is_one_message_and_no_traceback(override: str, said: str, tmp_path: Path) -> None:
+    done = program("train.py", override, f"output_dir={tmp_path}")
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not list(tmp_path.rglob("results.json")), "nothing ran, so there is nothing to report"
+
+
+def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *QUICK, "model.proj_size=16", "trainer.max_epochs=500", f"output_dir={tmp_path}"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("best.ckpt")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    (result,) = tmp_path.rglob("results.json")
+    results = json.loads(result.read_text())
+    assert results["status"] == "interrupted"
+    assert "Traceback" not in err
+    assert weights(result.parent)
