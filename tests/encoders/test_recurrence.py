@@ -77,7 +77,7 @@ def assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: 
         assert worst <= tolerance * scale, f"{name} differs by {worst}"
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     kind=st.sampled_from(sorted(PAIRS)),
     num_layers=st.integers(1, 3),
