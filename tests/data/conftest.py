@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from unrolled.data.sources.source import Document, Notes, Source
+
+# How long an example takes depends on what else the machine does; a slow one is no mistake.
+hypothesis.settings.register_profile("unrolled", deadline=None)
+hypothesis.settings.load_profile("unrolled")
 
 
 class ListSource(Source):

@@ -23,10 +23,12 @@ import os
 import shutil
 import time
 import uuid
+from array import array
 from collections import defaultdict
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,15 +172,15 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
         _tokenise(source, split, tokenizer, types, classes, notes, path)
 
     ordered = sorted(types)
-    rank = _ranks(types, ordered)
-    narrow = np.uint8 if len(ordered) <= 1 << 8 else np.uint16 if len(ordered) <= 1 << 16 else np.int32
     labels = sorted(classes, key=label_order)
-    label_rank = _ranks(classes, labels)
+    narrow = np.uint8 if len(ordered) <= 1 << 8 else np.uint16 if len(ordered) <= 1 << 16 else np.int32
+    type_rank, label_rank = _ranks(types, ordered).astype(narrow), _ranks(classes, labels)
     words = 0
     for split in source.splits():
-        words += _renumber(path, split, rank.astype(narrow))
-        given = np.load(path / f"{split}.labels.npy")
-        _save(path / f"{split}.labels.npy", label_rank[given])
+        words += _finish(path / f"{split}.tokens", np.int32, type_rank)
+        _finish(path / f"{split}.starts", np.int64)
+        _finish(path / f"{split}.labels", np.int64, label_rank)
+        _finish(path / f"{split}.hashes", np.uint64)
     (path / "types.json").write_text(json.dumps(ordered), encoding="ascii")
 
     seconds = time.perf_counter() - began
@@ -223,48 +225,46 @@ def label_order(label: str) -> tuple[int, int, str]:
 def _tokenise(
     source: Source, split: str, tokenizer: Tokenizer, types: _Numbering, classes: _Numbering, notes: Notes, path: Path
 ) -> None:
-    """Write ``<split>.raw`` (int32 numbers of ``types`` as first seen), and starts, labels and hashes."""
+    """Write `<split>.tokens` and so on, bare integers: types and classes are numbered as they are first seen."""
     number = types.__getitem__
-    starts, labels, hashes = [0], [], bytearray()
     total = 0
-    pending: list[int] = []
-    with (path / f"{split}.raw").open("wb") as raw:
+    tokens: list[int] = []
+    starts, labels, hashes = [0], array("q"), bytearray()
+    with ExitStack() as stack:
+        names = ("tokens", "starts", "labels", "hashes")
+        raw = [stack.enter_context((path / f"{split}.{name}").open("wb")) for name in names]
+
+        def flush() -> None:
+            columns = (np.array(tokens, dtype=np.int32).data, np.array(starts, dtype=np.int64).data, labels, hashes)
+            for file, column in zip(raw, columns, strict=True):
+                file.write(column)
+            tokens.clear()
+            starts.clear()
+            del labels[:], hashes[:]
+
         for text, label in source.documents(split, notes):
-            tokens = tokenizer(text)
-            pending.extend(map(number, tokens))
-            total += len(tokens)
+            found = tokenizer(text)
+            tokens.extend(map(number, found))
+            total += len(found)
             starts.append(total)
             labels.append(classes[label])
             hashes += hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
-            if len(pending) >= FLUSH:
-                raw.write(np.array(pending, dtype=np.int32).data)
-                pending.clear()
-        raw.write(np.array(pending, dtype=np.int32).data)
-    _save(path / f"{split}.starts.npy", np.array(starts, dtype=np.int64))
-    _save(path / f"{split}.labels.npy", np.array(labels, dtype=np.int64))
-    _save(path / f"{split}.hashes.npy", np.frombuffer(bytes(hashes), dtype="<u8"))
+            if len(tokens) >= FLUSH or len(labels) >= FLUSH:
+                flush()
+        flush()
 
 
-def _renumber(path: Path, split: str, rank: NDArray[Any]) -> int:
-    """Turn ``<split>.raw`` into ``<split>.tokens.npy`` with alphabetical ids, piece by piece; returns the tokens."""
-    source = path / f"{split}.raw"
-    total = source.stat().st_size // 4
-    with source.open("rb") as raw, (path / f"{split}.tokens.npy").open("wb") as out:
-        _write_header(out, rank.dtype, total)
-        while len(piece := np.fromfile(raw, dtype=np.int32, count=FLUSH)):
-            out.write(rank[piece].data)
-    source.unlink()
-    return total
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    """What `numpy.save` writes for a vector; but on a full disk the error says so (NumPy's own has no errno)."""
-    with path.open("wb") as out:
-        _write_header(out, array.dtype, len(array))
-        out.write(array.data)
-
-
-def _write_header(out: BinaryIO, dtype: np.dtype[Any], length: int) -> None:
-    """The header of a `.npy` file that holds a vector."""
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
-    np.lib.format.write_array_header_1_0(out, header)
+def _finish(raw: Path, dtype: type[np.integer[Any]], rank: NDArray[Any] | None = None) -> int:
+    """Turn a file of bare integers into a `.npy` file, each replaced by its ``rank``; returns how many there are."""
+    length = raw.stat().st_size // np.dtype(dtype).itemsize
+    with raw.open("rb") as given, raw.with_name(raw.name + ".npy").open("wb") as out:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype) if rank is None else rank.dtype),
+            "fortran_order": False,
+            "shape": (length,),
+        }
+        np.lib.format.write_array_header_1_0(out, header)
+        while len(piece := np.fromfile(given, dtype=dtype, count=FLUSH)):
+            out.write((piece if rank is None else rank[piece]).data)  # `tofile` has no errno when the disk is full
+    raw.unlink()
+    return length
