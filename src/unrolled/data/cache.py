@@ -235,7 +235,12 @@ def _tokenise(
         raw = [stack.enter_context((path / f"{split}.{name}").open("wb")) for name in names]
 
         def flush() -> None:
-            columns = (np.array(tokens, dtype=np.int32).data, np.array(starts, dtype=np.int64).data, labels, hashes)
+            columns: tuple[Any, ...] = (
+                np.array(tokens, np.int32).data,
+                np.array(starts, np.int64).data,
+                labels,
+                hashes,
+            )
             for file, column in zip(raw, columns, strict=True):
                 file.write(column)
             tokens.clear()
