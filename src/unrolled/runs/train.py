@@ -1,7 +1,10 @@
 """One run: prepare the data, train, test the best weights, record everything."""
 
+import json
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,14 @@ from rich.console import Console
 from unrolled.config import Config, checked
 from unrolled.data.prepare import prepare
 from unrolled.data.summary import summary_table
+from unrolled.errors import UserError
 from unrolled.runs.build import build, build_classifier, build_datamodule, plain
+from unrolled.runs.devices import check_launcher, global_rank, launched
 from unrolled.runs.environment import describe_environment
-from unrolled.runs.results import RunResult, recorded_run, save_predictions
+from unrolled.runs.interrupt import sigterm_interrupts
+from unrolled.runs.load import TOKENIZER_FILE, VOCABULARY_FILE
+from unrolled.runs.results import RunResult, load_result, recorded_run, save_predictions, write_atomically
+from unrolled.runs.resume import alone_in, seconds_so_far, starting_point, with_settings_of
 from unrolled.runs.sweep import skip_finished
 from unrolled.runs.table import print_runs
 from unrolled.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
@@ -27,7 +35,9 @@ from unrolled.training.callbacks.config_text import ConfigText
 from unrolled.training.callbacks.history import History
 from unrolled.training.callbacks.hparams import HParams
 from unrolled.training.callbacks.model_summary import count_parameters
+from unrolled.training.callbacks.resume_points import ResumePoints
 from unrolled.training.callbacks.speed import Speed
+from unrolled.training.checkpoint_files import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
 
@@ -60,25 +70,35 @@ def train(config: DictConfig) -> float | None:
 
     Raises UserError where the config or the data cannot work; nothing has been trained by then.
     """
+    before = None if config.resume is None else load_result(config.resume)
+    if before is not None:
+        with_settings_of(config, before)
     valid = checked(config)
+    check_launcher(config.trainer.get("devices"))
     choices = HydraConfig.get().runtime.choices
-    directory = Path(HydraConfig.get().runtime.output_dir)
-    with open_dict(config):
-        config.choices = {group: choices.get(group) for group in ("data", "text", "model")}  # what the groups were
+    directory = Path(HydraConfig.get().runtime.output_dir) if before is None else before.directory
+    if before is None:
+        with open_dict(config):
+            config.choices = {group: choices.get(group) for group in ("data", "text", "model")}  # what the groups were
     settings = plain(config)
     known = {
         "model": choices["model"],
         "implementation": settings["model"].get("implementation", ""),
         "data": choices["data"],
     }
-    console = Console()
+    console = Console(quiet=global_rank() > 0)
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    root = directory.parents[2] if sweeping else directory.parents[1]  # runs/sweeps/<time>/<job>, runs/<name>/<time>
+    root = directory.parent.parent  # runs/<name>/<time>
+    if sweeping or root.name == "sweeps":  # runs/sweeps/<time>/<job>
+        root = root.parent
+    if before is not None and before.status == "ok":
+        console.print(f"finished before, nothing is left to do: {_shown(directory)}", highlight=False, soft_wrap=True)
+        return before.metrics.get("val/accuracy")
     if sweeping and (done := skip_finished(root, settings, directory)) is not None:
         console.print(f"finished before, not done again: {_shown(done.directory)}", highlight=False, soft_wrap=True)
         return done.metrics.get("val/accuracy")
-    with recorded_run(directory, settings, valid.name, root=root, **known) as result:
-        _fit_and_test(config, valid, directory, result, settings, console)
+    with _recorded(directory, settings, valid.name, root, before, **known) as result:
+        _fit_and_test(config, valid, result, before, settings, console)
     print_runs([result], _shown(root), console)
     console.print(f"this run: {_shown(directory)}", highlight=False, soft_wrap=True)
     best = result.metrics.get("val/accuracy")
@@ -86,12 +106,21 @@ def train(config: DictConfig) -> float | None:
 
 
 def _fit_and_test(
-    config: DictConfig, valid: Config, directory: Path, result: RunResult, settings: dict[str, Any], console: Console
+    config: DictConfig,
+    valid: Config,
+    result: RunResult,
+    before: RunResult | None,
+    settings: dict[str, Any],
+    console: Console,
 ) -> None:
+    directory = result.directory
     _reset(valid)
-    prepared = prepare(valid.data, valid.text, valid.seed)
+    first = global_rank() == 0
+    prepared = prepare(valid.data, valid.text, valid.seed, quiet=not first)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
-    prepared.vocabulary.save(directory / "vocabulary.txt")
+    if first:
+        prepared.vocabulary.save(directory / VOCABULARY_FILE)
+        write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
     console.print(summary_table(prepared.summary))
 
     model = build_classifier(config, valid, prepared)
@@ -99,29 +128,63 @@ def _fit_and_test(
     parts = ", ".join(f"{part} {count:,}" for part, count in result.parameters.items() if part != "total")
     console.print(f"parameters  {result.parameters['total']:,} ({parts})", highlight=False)
     history, speed = History(), Speed()
+    if not first:  # the weights are the same everywhere, dropout is not
+        torch.manual_seed(valid.seed + 1_000_003 * global_rank())
+    checkpoints, each = directory / "checkpoints", valid.checkpoint
     callbacks: list[Callback] = [
+        ResumePoints(checkpoints, each.every_n_steps, each.every_minutes, each.keep),
         *(build(f"callbacks.{name}", given) for name, given in (config.callbacks or {}).items() if given is not None),
         speed,
         history,
-        BestCheckpoint(directory / "checkpoints"),
-        LastCheckpoint(directory / "checkpoints"),
+        BestCheckpoint(checkpoints),
+        LastCheckpoint(checkpoints),
         ConfigText(settings),
         HParams({**settings, **settings["choices"]}, ("data", "model", *HPARAMS)),
     ]
-    trainer = build("trainer", config.trainer, callbacks=callbacks, logger=_logger(directory))
-    result.environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
+    plugins = [AtomicCheckpointIO()]
+    trainer = build("trainer", config.trainer, callbacks=callbacks, logger=_logger(directory), plugins=plugins)
+    _check_rows(valid, trainer.world_size)
+    environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
+    result.environment = {**environment, "processes": trainer.world_size}
     data = build_datamodule(prepared, valid)
+    point = None
+    if before is not None:
+        point = starting_point(directory, console, repair=first)
     try:
-        trainer.fit(model, datamodule=data)
-        path, result.tested_weights = checkpoint_to_test(trainer)
-        trainer.test(model, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
-        predictions = save_predictions(directory, model.test_predictions, prepared.labels)
-        result.predictions = result.relative(predictions)
+        with launched(trainer):
+            trainer.fit(model, datamodule=data, ckpt_path=point, weights_only=True)
+            path, result.tested_weights = checkpoint_to_test(trainer)
+            trainer.test(model, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
+        if first:
+            predictions = save_predictions(directory, model.test_predictions, prepared.labels)
+            result.predictions = result.relative(predictions)
     finally:
         result.metrics, result.history = history.metrics(), history.rows
         result.speed = speed.result()
-        result.best_checkpoint = result.relative(_existing(directory / "checkpoints" / "best.ckpt"))
-        result.last_checkpoint = result.relative(_existing(directory / "checkpoints" / "last.ckpt"))
+        result.best_checkpoint = result.relative(_existing(checkpoints / "best.ckpt"))
+        result.last_checkpoint = result.relative(_existing(checkpoints / "last.ckpt"))
+
+
+@contextmanager
+def _recorded(
+    directory: Path, settings: dict[str, Any], name: str, root: Path, before: RunResult | None, **known: Any
+) -> Iterator[RunResult]:
+    """The record that a run's first process keeps; the others have one that is not written."""
+    if global_rank():
+        with sigterm_interrupts():
+            yield RunResult(name=name, directory=directory)
+        return
+    with alone_in(directory):
+        if before is not None:
+            before.wall_time_s = seconds_so_far(before)
+        with recorded_run(directory, settings, name, root=root, before=before, **known) as result:
+            yield result
+
+
+def _check_rows(config: Config, processes: int) -> None:
+    rows = config.tbptt.batch_size
+    if rows < processes:
+        raise UserError(f"tbptt.batch_size={rows}: rows of all {processes} devices together, at least one for each")
 
 
 def _reset(config: Config) -> None:

@@ -1,0 +1,45 @@
+"""A text tokenised piece by piece, as it comes."""
+
+from unrolled.data.tokenizer import TRAINED, Tokenizer
+
+BREAK = "<br"  # with the blank after it the start of a line break, which the tokenizer of words takes as a whole
+
+
+class PiecewiseTokenizer:
+    """Gives the tokens of a text whose pieces may end anywhere; together the very tokens of the whole text.
+
+    What may still change, such as the last word, waits for the next piece.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._waiting = ""
+
+    def feed(self, text: str) -> list[str]:
+        """The tokens that ``text`` completes."""
+        begin = len(self._waiting)
+        self._waiting += text
+        at = self._cut_before(begin)
+        done, self._waiting = self._waiting[:at], self._waiting[at:]
+        return self.tokenizer(done) if done else []
+
+    def rest(self) -> list[str]:
+        """The tokens of what waits, were the text to end here; it goes on waiting."""
+        return self.tokenizer(self._waiting) if self._waiting else []
+
+    def _cut_before(self, begin: int) -> int:
+        """The last place, not before ``begin``, where both parts are tokenised alike together and apart; 0 for none."""
+        text = self._waiting
+        kind = self.tokenizer.kind
+        if kind in ("characters", "bytes") and self.tokenizer.normalization is None:
+            return len(text)
+        for at in range(len(text) - 1, max(begin, 1) - 1, -1):
+            if kind in ("characters", "bytes"):
+                fits = text[at].isascii()  # no ASCII character combines with the one before it
+            elif kind in TRAINED:
+                fits = text[at] == " "  # what a subword model sees as the start of a word
+            else:
+                fits = text[at].isspace() and text[at - len(BREAK) : at].lower() != BREAK
+            if fits:
+                return at
+        return 0
