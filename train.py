@@ -1,4 +1,7 @@
-"""Train a classifier: python train.py model=lstmp. `--help` lists the groups and their choices, `-m` sweeps."""
+"""Train a classifier: python train.py model=lstmp. `--help` lists the groups and their choices, `-m` sweeps.
+
+`resume=<directory>` goes on with a run that was killed or interrupted.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from unrolled.config import register
-from unrolled.runs.entry import guarded
+from unrolled.runs.entry import command_line, guarded
 from unrolled.runs.train import train
 
 register()
@@ -20,4 +23,5 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    command_line()
     main()

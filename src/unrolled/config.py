@@ -270,6 +270,21 @@ class TBPTTConfig:
 
 
 @dataclass
+class CheckpointConfig:
+    """When a run saves a point from which it can go on (`checkpoint.*`), besides before each validation."""
+
+    every_n_steps: int | None = None  # optimizer steps
+    every_minutes: float | None = 5.0
+    keep: int = 2  # the newest stay
+
+    def __post_init__(self) -> None:
+        for name in ("every_n_steps", "every_minutes"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"checkpoint.{name}", value, "more than 0, or null for never")
+        require(self.keep > 1, "checkpoint.keep", self.keep, "at least 2: the newest may turn out to be damaged")
+
+
+@dataclass
 class Config:
     """The whole config; groups that hold other libraries' arguments stay free."""
 
@@ -288,6 +303,8 @@ class Config:
     trainer: Any = MISSING
     logger: Any = None
     callbacks: Any = None
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    resume: str | None = None  # the directory of a run to go on with, by its own settings
     choices: Any = None  # written by the run: which data, text and model were chosen by name
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ LATEST_FILE = "latest"
 FORMAT = 1
 
 # Settings that change where a run writes, not what it computes: they stay out of the hashes.
-WITHOUT_EFFECT = ("name", "output_dir", "logger", "data.cache_dir", "callbacks.progress_bar")
+WITHOUT_EFFECT = ("name", "output_dir", "logger", "data.cache_dir", "callbacks.progress_bar", "checkpoint", "resume")
 
 
 @dataclass
@@ -43,7 +43,8 @@ class RunResult:
     status: Status = "running"  # a results.json that still says so belongs to a process that is at work, or was killed
     error: str | None = None  # one sentence, where status is failed or interrupted
     started: str = ""  # UTC, ISO 8601
-    wall_time_s: float | None = None
+    wall_time_s: float | None = None  # of all sessions, if the run was resumed
+    resumed: list[str] = field(default_factory=list)  # UTC, ISO 8601: when it went on after a kill or an interrupt
     metrics: dict[str, float] = field(default_factory=dict)  # val/... of the best validation, test/...
     history: list[dict[str, float]] = field(default_factory=list)  # a row per validation
     parameters: dict[str, int] = field(default_factory=dict)  # total and per part
@@ -96,7 +97,12 @@ def config_hash(config: Mapping[str, Any], without: Iterable[str] = WITHOUT_EFFE
 
 @contextmanager
 def recorded_run(
-    directory: Path, config: Mapping[str, Any], name: str, root: Path | None = None, **known: Any
+    directory: Path,
+    config: Mapping[str, Any],
+    name: str,
+    root: Path | None = None,
+    before: RunResult | None = None,
+    **known: Any,
 ) -> Iterator[RunResult]:
     """Run the body and leave a ``results.json`` in ``directory`` whatever happens.
 
@@ -105,7 +111,8 @@ def recorded_run(
     128 + the signal's number, as shells have it.
 
     config: resolved, plain containers; root: the directory of all runs, where the file ``latest`` is kept (two levels
-    up if not given); known: further fields of RunResult (model, implementation, data).
+    up if not given); before: the same run as it was left, with the wall time it had taken, where it goes on now;
+    known: further fields of RunResult (model, implementation, data).
     """
     directory.mkdir(parents=True, exist_ok=True)
     result = RunResult(
@@ -117,7 +124,11 @@ def recorded_run(
         config_hash_without_seed=config_hash(config, (*WITHOUT_EFFECT, "seed")),
         **known,
     )
-    began = time.perf_counter()
+    began, earlier = time.perf_counter(), 0.0
+    if before is not None:
+        result.resumed = [*before.resumed, result.started]
+        result.started = before.started
+        result.wall_time_s = earlier = before.wall_time_s or 0.0
     result.write()
     point_latest(directory, root or directory.parent.parent)
     try:
@@ -134,7 +145,7 @@ def recorded_run(
             write_atomically(directory / "traceback.txt", "".join(traceback.format_exception(error)))
         raise
     finally:
-        result.wall_time_s = time.perf_counter() - began
+        result.wall_time_s = earlier + time.perf_counter() - began
         result.write()
 
 

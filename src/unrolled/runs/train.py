@@ -1,6 +1,5 @@
 """One run: prepare the data, train, test the best weights, record everything."""
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -25,8 +24,7 @@ from unrolled.runs.build import build, build_classifier, build_datamodule, plain
 from unrolled.runs.devices import check_launcher, global_rank, launched
 from unrolled.runs.environment import describe_environment
 from unrolled.runs.interrupt import sigterm_interrupts
-from unrolled.runs.load import TOKENIZER_FILE, VOCABULARY_FILE
-from unrolled.runs.results import RunResult, load_result, recorded_run, save_predictions, write_atomically
+from unrolled.runs.results import RunResult, load_result, recorded_run, save_predictions
 from unrolled.runs.resume import alone_in, seconds_so_far, starting_point, with_settings_of
 from unrolled.runs.sweep import skip_finished
 from unrolled.runs.table import print_runs
@@ -119,8 +117,7 @@ def _fit_and_test(
     prepared = prepare(valid.data, valid.text, valid.seed, quiet=not first)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
-        prepared.vocabulary.save(directory / VOCABULARY_FILE)
-        write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
+        prepared.vocabulary.save(directory / "vocabulary.txt")
     console.print(summary_table(prepared.summary))
 
     model = build_classifier(config, valid, prepared)
