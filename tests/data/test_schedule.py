@@ -21,7 +21,7 @@ def all_steps(schedule: Schedule, epoch: int = 0) -> list[Step]:
 
 
 def streamed(steps: list[Step]) -> list[dict[int, list[int]]]:
-    """Per slot, its documents in reading order with their tokens; fails where one is read other than from start to end."""
+    """Per slot, its documents in reading order with their tokens; each must be read from start to end."""
     slots: list[dict[int, list[int]]] = [{} for _ in range(steps[0].blocks[0].rows)]
     going: list[int | None] = [None] * len(slots)
     for step in steps:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.encoders.flip import flip_chunks, flip_within_length
+from unrolled.encoders.flip import flip_index, flip_within_length
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=5)
 
@@ -31,16 +31,18 @@ def test_without_lengths_every_row_is_as_long_as_the_tensor() -> None:
 
 
 @given(LENGTHS, st.integers(1, 10))
-def test_flipped_chunks_are_the_chunks_of_the_flipped_documents(lengths: list[int], chunk_len: int) -> None:
+def test_flat_blocks_of_flipped_documents_hold_what_the_index_says(lengths: list[int], chunk_len: int) -> None:
     """Rows leave at chunk boundaries, and a flipped document is as long as before."""
     lengths = sorted(lengths, reverse=True)
     x = rows(lengths)
     begins = range(0, len(x), chunk_len)
     counts = [len(lengths) if begin == 0 else sum(length > begin for length in lengths) for begin in begins]
-    chunks = [x[begin : begin + chunk_len, :count] for begin, count in zip(begins, counts, strict=True)]
-    flipped = flip_chunks(chunks, torch.tensor(lengths))
-    whole = flip_within_length(x, torch.tensor(lengths))
-    for begin, count, chunk, part in zip(begins, counts, chunks, flipped, strict=True):
-        assert part.shape == chunk.shape
-        inside = torch.arange(begin, begin + len(part)).unsqueeze(1) < torch.tensor(lengths[:count])
-        assert torch.equal(part[inside], whole[begin : begin + chunk_len, :count][inside])
+
+    def flat(whole: torch.Tensor) -> torch.Tensor:
+        parts = zip(begins, counts, strict=True)
+        return torch.cat([whole[begin : begin + chunk_len, :count].flatten() for begin, count in parts])
+
+    shapes = [(len(x[begin : begin + chunk_len]), count) for begin, count in zip(begins, counts, strict=True)]
+    index = flip_index(shapes, torch.tensor(lengths))
+    assert torch.equal(flat(x)[index], flat(flip_within_length(x, torch.tensor(lengths))))
+    assert torch.equal(index[index], torch.arange(len(index)))

@@ -14,14 +14,14 @@ from unrolled.training.loss import CHUNK_LOSSES, chunk_weights
 
 @pytest.mark.parametrize("loss", CHUNK_LOSSES)
 @pytest.mark.parametrize("chunk_len", [1, 2, 3, 20])
+@pytest.mark.parametrize("reach", [None, 30])
 def test_the_weights_of_every_document_sum_to_one(
-    make_corpus: Callable[..., TokenCorpus], loss: str, chunk_len: int
+    make_corpus: Callable[..., TokenCorpus], loss: str, chunk_len: int, reach: int | None
 ) -> None:
     corpus = make_corpus([4, 9, 0, 1, 7, 2])
     total = dict.fromkeys(range(100, 106), 0.0)
-    for step in StreamSchedule(corpus, slots=4, chunk_len=chunk_len).steps(0):
-        (block,) = step.blocks
-        for document, weight in zip(block.ids.tolist(), chunk_weights(loss, block).tolist(), strict=True):
+    for step in StreamSchedule(corpus, slots=4, chunk_len=chunk_len, reach=reach).steps(0):
+        for document, weight in zip(step.ids.tolist(), chunk_weights(loss, step).tolist(), strict=True):
             if document < 0:
                 assert weight == 0, "an idle row has no loss"
             else:
@@ -32,13 +32,13 @@ def test_the_weights_of_every_document_sum_to_one(
 def test_weights_of_a_document_of_three_chunks(make_corpus: Callable[..., TokenCorpus]) -> None:
     corpus = make_corpus([8])
     rows = np.zeros(3, dtype=np.int64)
-    (block,) = stream_step(corpus, rows, np.array([0, 3, 6]), chunk_len=3, normalizer=1.0).blocks
-    assert chunk_weights("final", block).tolist() == [0, 0, 1]
-    torch.testing.assert_close(chunk_weights("every", block), torch.full((3,), 1 / 3))
-    torch.testing.assert_close(chunk_weights("linear", block), torch.tensor([1.0, 2.0, 3.0]) / 6)
+    step = stream_step(corpus, rows, np.array([0, 3, 6]), chunk_len=3, normalizer=1.0)
+    assert chunk_weights("final", step).tolist() == [0, 0, 1]
+    torch.testing.assert_close(chunk_weights("every", step), torch.full((3,), 1 / 3))
+    torch.testing.assert_close(chunk_weights("linear", step), torch.tensor([1.0, 2.0, 3.0]) / 6)
 
 
 def test_an_unknown_loss_is_refused(make_corpus: Callable[..., TokenCorpus]) -> None:
-    (block,) = stream_step(make_corpus([2]), np.array([0]), np.array([0]), 2, 1.0).blocks
+    step = stream_step(make_corpus([2]), np.array([0]), np.array([0]), 2, 1.0)
     with pytest.raises(ValueError, match="'quadratic'"):
-        chunk_weights("quadratic", block)
+        chunk_weights("quadratic", step)

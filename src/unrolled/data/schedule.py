@@ -38,9 +38,9 @@ class Steps(Protocol):
 class DocumentsSchedule:
     """Batches of whole documents of like length, read chunk by chunk, one optimizer step each.
 
-    Documents are sorted by their length times a random factor near 1 (``exp(noise * normal)``), cut into batches, and the
-    batches shuffled: rows of a batch end nearly together, and each epoch batches other documents together. With several
-    ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one step.
+    Documents are sorted by their length times a random factor near 1 (``exp(noise * normal)``), cut into batches, and
+    the batches shuffled: rows of a batch end nearly together, and each epoch batches other documents together. With
+    several ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one step.
     """
 
     corpus: TokenCorpus
@@ -48,7 +48,7 @@ class DocumentsSchedule:
     chunk_len: int | None  # time steps per chunk; None: a document is one chunk
     seed: int = 0
     shuffle: bool = True
-    noise: float = 0.1  # standard deviation of the log length when sorting; 0: always the same neighbours
+    noise: float = 0.05  # standard deviation of the log length when sorting; 0: the same neighbours in every epoch
     rank: int = 0
     world_size: int = 1
 
@@ -93,17 +93,21 @@ class DocumentsSteps:
 class StreamSchedule:
     """Slots that read one document after another, one chunk of every slot per optimizer step.
 
-    Documents are shuffled and dealt, longest first, to the slot with the fewest chunks so far (Graham 1969), so all slots
-    finish together; within a slot they are read in a random order. With several ranks each rank has its share of slots.
+    With ``reach`` (k2 of Williams & Peng 1990, where chunk_len is k1) each step also reads again what came before the
+    chunk, up to k2 tokens in all, so that its gradient goes back that far.
+
+    Documents are shuffled and dealt, longest first, to the slot with the fewest chunks so far (Graham 1969), so all
+    slots finish together; within a slot they are read in a random order. With several ranks each rank has its share of slots.
     """
 
     corpus: TokenCorpus
     slots: int  # rows per optimizer step, over all ranks
-    chunk_len: int  # time steps per chunk and step
+    chunk_len: int  # new time steps per step (k1)
     seed: int = 0
     shuffle: bool = True
     rank: int = 0
     world_size: int = 1
+    reach: int | None = None  # time steps that a step's gradient goes back (k2), at least chunk_len; None: chunk_len
 
     def __len__(self) -> int:
         return len(self.plan(0)[0])
@@ -124,10 +128,7 @@ class StreamSchedule:
         begin = np.zeros((steps, self.slots), dtype=np.int64)
         for slot, read in enumerate(slots):
             own = np.array(read, dtype=np.int64)
-            if self.shuffle:
-                own = rng.permutation(own)
-            else:
-                own = np.sort(own)
+            own = rng.permutation(own) if self.shuffle else np.sort(own)
             per_document = chunks[own]
             total = int(per_document.sum())
             documents[:total, slot] = np.repeat(own, per_document)
@@ -155,7 +156,14 @@ class StreamSteps:
     def __getitem__(self, index: int) -> Step:
         schedule = self.schedule
         normalizer = len(schedule.corpus) / len(self) / schedule.world_size
-        return stream_step(schedule.corpus, self.documents[index], self.begin[index], schedule.chunk_len, normalizer)
+        return stream_step(
+            schedule.corpus,
+            self.documents[index],
+            self.begin[index],
+            schedule.chunk_len,
+            normalizer,
+            schedule.reach,
+        )
 
 
 def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:

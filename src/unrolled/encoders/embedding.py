@@ -34,7 +34,19 @@ class Embedding(nn.Embedding):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Ids of any shape (...) to vectors (..., E)."""
-        if self.training and self.word_dropout:
-            drop = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
-            tokens = tokens.masked_fill(drop & (tokens != self.padding_idx), self.unknown)
-        return F.dropout(super().forward(tokens), self.dropout, self.training)
+        return self.drop(self.lookup(self.drop_words(tokens)))
+
+    def drop_words(self, tokens: Tensor) -> Tensor:
+        """In training a share of the ids replaced by the unknown word's."""
+        if not (self.training and self.word_dropout):
+            return tokens
+        drop = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
+        return tokens.masked_fill(drop & (tokens != self.padding_idx), self.unknown)
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Each id's vector, nothing dropped."""
+        return super().forward(tokens)
+
+    def drop(self, vectors: Tensor) -> Tensor:
+        """In training a share of the elements zeroed, the others scaled up."""
+        return F.dropout(vectors, self.dropout, self.training)

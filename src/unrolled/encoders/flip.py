@@ -1,5 +1,7 @@
 """Reading a document from its end."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,20 +19,24 @@ def flip_within_length(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x[source, torch.arange(x.shape[1], device=x.device)]
 
 
-def flip_chunks(chunks: list[Tensor], lengths: Tensor) -> list[Tensor]:
-    """The same documents read from their ends, cut on the same grid.
+def flip_index(shapes: Sequence[tuple[int, int]], lengths: Tensor) -> Tensor:
+    """Where each position of flipped documents is found, if both lie flat, block after block.
 
-    chunks: (K_k, B_k, ...) each, consecutive in time, rows sorted so that finished ones have left: B_0 >= B_1 >= ...;
-    lengths: (B_0,) whole documents. A flipped document is as long as before, so every chunk keeps its shape.
+    shapes: (K, B) of each block; all but the last have the same K, and rows that have ended leave, so B never grows;
+    lengths: (B_0,) whole documents. Returns (sum of K * B,) int64: position p of the flipped documents is position
+    index[p] of those in reading order, and the other way round. Padding stays where it is. A flipped document is as
+    long as before, so every block keeps its shape.
     """
-    if len(chunks) == 1:
-        return [flip_within_length(chunks[0], lengths)]
-    rows = chunks[0].shape[1]
-    whole = torch.cat([_widen(chunk, rows) for chunk in chunks])
-    flipped = flip_within_length(whole, lengths).split([chunk.shape[0] for chunk in chunks])
-    return [part[:, : chunk.shape[1]] for part, chunk in zip(flipped, chunks, strict=True)]
-
-
-def _widen(chunk: Tensor, rows: int) -> Tensor:
-    missing = rows - chunk.shape[1]
-    return torch.cat([chunk, chunk.new_zeros(chunk.shape[0], missing, *chunk.shape[2:])], dim=1) if missing else chunk
+    device = lengths.device
+    size = shapes[0][0]
+    rows = torch.tensor([rows for _, rows in shapes], device=device)
+    positions = torch.tensor([steps * rows for steps, rows in shapes], device=device)
+    first = positions.cumsum(0) - positions  # where each block begins
+    index = []
+    for k, (steps, present) in enumerate(shapes):
+        time = torch.arange(k * size, k * size + steps, device=device).unsqueeze(1)  # (K, 1)
+        own = lengths[:present]
+        source = torch.where(time < own, own - 1 - time, time)  # (K, B)
+        block = source // size
+        index.append((first[block] + (source % size) * rows[block] + torch.arange(present, device=device)).flatten())
+    return torch.cat(index)

@@ -93,9 +93,7 @@ class Classifier(pl.LightningModule):
             each = F.cross_entropy(logits, step.labels, reduction="none")
             loss = (each * chunk_weights(self.loss, step)).sum() / step.normalizer
             ended, labels = logits[step.ended], step.labels[step.ended]
-        self.log(
-            "train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1), sync_dist=True
-        )
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1), sync_dist=True)
         if len(ended):
             self.train_metrics.update(ended.detach(), labels)
             accuracy = (ended.detach().argmax(1) == labels).float().mean()
