@@ -132,6 +132,18 @@ class HuggingFaceConfig(DataConfig):
 
 
 @dataclass
+class TorchtextSetConfig(DataConfig):
+    """A classification set of torchtext 0.18, in its own environment (`make setup-torchtext`)."""
+
+    _target_: str = "unrolled.data.sources.torchtext_sets.TorchtextSet"
+    name: str = "AG_NEWS"  # in torchtext.datasets
+    root: str | None = None  # directory of its files; None: torchtext's own
+    train: str = "train"  # names of its splits; null splits valid or test off train
+    valid: str | None = None
+    test: str | None = "test"
+
+
+@dataclass
 class RecallConfig(DataConfig):
     """Generated: the class is the first token, noise follows."""
 
@@ -177,6 +189,14 @@ class TextConfig:
             raise UserError(f"text.min_count must be at least 1, got {self.min_count}")
 
 
+@dataclass
+class TorchtextTextConfig(TextConfig):
+    """torchtext 0.18 as the backend, in its own environment (`make setup-torchtext`)."""
+
+    kind: str = "torchtext"
+    tokenizer: str = "basic_english"  # name in torchtext.data.utils.get_tokenizer
+
+
 #: Group of the config store -> name -> dataclass.
 SCHEMAS: dict[str, dict[str, type]] = {
     "schema/data": {
@@ -186,8 +206,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "parquet": ParquetConfig,
         "folder": FolderConfig,
         "huggingface": HuggingFaceConfig,
+        "torchtext": TorchtextSetConfig,
         "recall": RecallConfig,
         "listops": ListOpsConfig,
     },
-    "schema/text": {"text": TextConfig},
+    "schema/text": {"text": TextConfig, "torchtext": TorchtextTextConfig},
 }

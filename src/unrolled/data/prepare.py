@@ -14,15 +14,17 @@ from hydra.utils import get_class
 from numpy.typing import NDArray
 
 from unrolled.data.cache import TokenCache, label_order, token_cache
-from unrolled.data.config import DataConfig, TextConfig
+from unrolled.data.config import DataConfig, TextConfig, TorchtextTextConfig
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.cut import cut
 from unrolled.data.files import default_cache_dir
+from unrolled.data.sources.extras import require_extra
 from unrolled.data.sources.source import Notes, Source
 from unrolled.data.split import draw, folds, split_off
 from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
+from unrolled.data.torchtext_text import TorchtextTokenizer, build_vocabulary
 from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
 from unrolled.errors import UserError
@@ -70,9 +72,9 @@ def prepare(
     """
     directory = Path(cache_dir or data.cache_dir or default_cache_dir()).expanduser().absolute()
     source = build_source(data)
-    plain = None if text.kind in TRAINED else build_tokenizer(text.kind, text.normalization)
+    untrained = _untrained_tokenizer(text)
     source.fetch(directory)
-    tokenizer = plain or _train_tokenizer(source, data, text, seed, directory)
+    tokenizer = untrained or _train_tokenizer(source, data, text, seed, directory)
     cache = token_cache(source, tokenizer, directory)
     parts = uncut = _choose({split: _whole(cache, split) for split in cache.splits}, cache.labels, source, data, seed)
     if data.max_tokens is not None:
@@ -84,7 +86,10 @@ def prepare(
     counts = parts["train"].type_counts()
     if not counts.any():
         raise UserError(f"no training document of {source.name} has any token with text={text.kind}; check the column")
-    vocabulary, table = choose_types(cache.types, counts, text.max_size, text.min_count)
+    if text.kind == "torchtext":
+        vocabulary, table = build_vocabulary(parts["train"], cache.types, text.max_size, text.min_count)
+    else:
+        vocabulary, table = choose_types(cache.types, counts, text.max_size, text.min_count)
     parts = {name: replace(part, table=table) for name, part in parts.items()}
     summary = summarise(source.name, parts, uncut, cache, vocabulary, tokenizer)
     vectors = None
@@ -126,6 +131,16 @@ def build_source(data: DataConfig) -> Source:
         raise UserError(f"data._target_={target} must name a subclass of unrolled.data.sources.source.Source")
     source: Source = source_class(**arguments)
     return source
+
+
+def _untrained_tokenizer(text: TextConfig) -> Tokenizer | None:
+    """The tokenizer that ``text`` asks for, None if it must be trained first."""
+    if text.kind in TRAINED:
+        require_extra("tokenizers", "subword", f"text={text.kind}")
+        return None
+    if isinstance(text, TorchtextTextConfig):
+        return TorchtextTokenizer(text.tokenizer, text.normalization)
+    return build_tokenizer(text.kind, text.normalization)
 
 
 def _train_tokenizer(source: Source, data: DataConfig, text: TextConfig, seed: int, directory: Path) -> Tokenizer:

@@ -121,4 +121,8 @@ def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
         from unrolled.data.subword import Subword
 
         return Subword(**state)
+    if state["kind"] == "torchtext":
+        from unrolled.data.torchtext_text import TorchtextTokenizer
+
+        return TorchtextTokenizer(state["tokenizer"], state["normalization"])
     return build_tokenizer(state["kind"], state["normalization"])

@@ -1,0 +1,100 @@
+"""The classification sets of torchtext 0.18, in the environment that it needs (`make setup-torchtext`)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unrolled.data.files import sha256
+from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.data.torchtext_text import import_torchtext
+from unrolled.errors import UserError
+
+#: Sets for classification; those not named here with a form give the class first and then one or two texts.
+NAMES = (
+    "AG_NEWS", "AmazonReviewFull", "AmazonReviewPolarity", "CoLA", "DBpedia", "IMDB", "MNLI", "MRPC", "QNLI", "QQP",
+    "RTE", "SogouNews", "SST2", "WNLI", "YahooAnswers", "YelpReviewFull", "YelpReviewPolarity",
+)  # fmt: skip
+FORMS = {"SST2": (1, (0,)), "CoLA": (1, (2,))}  # index of the class, indices of the texts
+
+
+class TorchtextSet(Source):
+    """A data set of ``torchtext.datasets``; two texts of a pair are joined by a blank.
+
+    Args:
+        name: such as ``AG_NEWS`` (`NAMES`).
+        root: directory in which torchtext keeps its files; None: its own default, ``~/.cache/torch/text``. What lies
+            there already is not downloaded again.
+        train, valid, test: its splits; None splits off train. SST2 and the GLUE sets have labels in ``dev`` but not in
+            ``test``: set ``test: dev`` there.
+
+    Raises:
+        UserError: torchtext is not there, or the name or a split is unknown.
+    """
+
+    def __init__(
+        self,
+        name: str = "AG_NEWS",
+        root: str | None = None,
+        train: str = "train",
+        valid: str | None = None,
+        test: str | None = "test",
+    ) -> None:
+        torchtext = import_torchtext("data=torchtext")
+        if name not in NAMES:
+            raise UserError(f"data.name must be one of {', '.join(NAMES)}, got {name!r}")
+        self.name = name
+        self._load = getattr(torchtext.datasets, name)
+        default = inspect.signature(self._load).parameters["root"].default
+        self.root = Path(root or default).expanduser().absolute()
+        offered = inspect.signature(self._load).parameters["split"].default
+        offered = (offered,) if isinstance(offered, str) else tuple(offered)
+        self.names = {split: given for split, given in (("train", train), ("valid", valid), ("test", test)) if given}
+        for split, given in self.names.items():
+            if given not in offered:
+                raise UserError(
+                    f"data.{split}={given}: {name} of torchtext has the splits {', '.join(offered)}; choose one"
+                )
+
+    def fetch(self, cache_dir: Path) -> None:
+        """Let torchtext download what is not in its directory, by reading the first document of each split."""
+        for split in self.names:
+            next(self._items(split), None)
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.names)
+
+    def where(self, split: str) -> str:
+        return f"{self.name}[{self.names[split]}]"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Hashes of the files that torchtext keeps for this set."""
+        directory = self.root / "datasets" / self.name
+        files = sorted(file for file in directory.rglob("*") if file.is_file() and file.suffix != ".lock")
+        hashes = {str(file.relative_to(directory)): sha256(file) for file in files}
+        return {"reader": "TorchtextSet", "name": self.name, "files": hashes, "splits": self.names}
+
+    def documents(self, split: str, notes: Notes) -> Iterator[Document]:
+        label, texts = FORMS.get(self.name, (0, None))
+        for record, item in enumerate(self._items(split), start=1):
+            chosen = texts or tuple(range(1, len(item)))
+            if len(item) <= max(label, *chosen):
+                raise UserError(
+                    f"{self.where(split)}, record {record}: there is no label; set data.{split} to another "
+                    f"split, or to null"
+                )
+            yield Document(" ".join(str(item[index]) for index in chosen), str(item[label]))
+
+    def _items(self, split: str) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._load(root=str(self.root), split=self.names[split])
+        except UserError:
+            raise
+        except Exception as error:  # torchtext raises whatever its pipes and the network do
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise UserError(
+                f"{self.where(split)} could not be read or downloaded by torchtext ({type(error).__name__}: {reason}); "
+                f"check the network, or put its files into {self.root / 'datasets' / self.name}"
+            ) from error

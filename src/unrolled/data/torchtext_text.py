@@ -1,0 +1,97 @@
+"""torchtext 0.18 as the text backend: its tokenizers and its vocabulary, in the environment that it needs.
+
+torchtext ended with 0.18, which loads only beside torch 2.3; `make setup-torchtext` makes an environment for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.tokenizer import Tokenizer
+from unrolled.data.vocabulary import SPECIALS, UNK, Vocabulary
+from unrolled.errors import UserError
+
+
+def import_torchtext(choice: str) -> Any:
+    """The module ``torchtext``.
+
+    Args:
+        choice: what the user asked for, as on the command line.
+
+    Raises:
+        UserError: it is not there, or does not load beside this torch.
+    """
+    try:
+        import torchtext
+    except (ImportError, OSError, AttributeError) as error:  # OSError: its library was built for another torch
+        import torch
+
+        raise UserError(
+            f"{choice} needs torchtext 0.18, which loads only beside torch 2.3 (here is torch {torch.__version__}); "
+            f"run `make setup-torchtext` and then `.venv-torchtext/bin/python train.py ...`, or choose text=words, "
+            f"which cuts as its basic_english does"
+        ) from error
+    torchtext.disable_torchtext_deprecation_warning()
+    return torchtext
+
+
+class TorchtextTokenizer(Tokenizer):
+    """A tokenizer of ``torchtext.data.utils.get_tokenizer``.
+
+    Args:
+        tokenizer: its name there, such as ``basic_english`` or ``spacy``.
+        normalization: see `Tokenizer`.
+    """
+
+    kind = "torchtext"
+
+    def __init__(self, tokenizer: str = "basic_english", normalization: str | None = None) -> None:
+        super().__init__(normalization)
+        import_torchtext("text=torchtext")
+        from torchtext.data.utils import get_tokenizer
+
+        self.tokenizer = tokenizer
+        try:
+            self._cut = get_tokenizer(tokenizer)
+        except Exception as error:  # torchtext raises whatever the package behind a tokenizer does
+            raise UserError(f"text.tokenizer={tokenizer} is not available in torchtext: {error}") from error
+
+    def cut(self, text: str) -> list[str]:
+        return list(self._cut(text))
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"tokenizer": self.tokenizer}
+
+    def describe(self) -> dict[str, Any]:
+        return self.state()
+
+
+def build_vocabulary(
+    train: TokenCorpus, types: list[str], max_size: int | None, min_count: int
+) -> tuple[Vocabulary, NDArray[np.int32]]:
+    """The vocabulary that ``build_vocab_from_iterator`` makes of the training documents, and the table of its ids.
+
+    Args:
+        train: its documents.
+        types: the type that each id in ``train.tokens`` stands for.
+        max_size: most entries, the two specials included; None keeps all.
+        min_count: rarer types are unknown.
+    """
+    torchtext = import_torchtext("text=torchtext")
+
+    def documents() -> Iterator[list[str]]:
+        for start, length in zip(train.starts.tolist(), train.lengths.tolist(), strict=True):
+            yield [types[number] for number in train.tokens[start : start + length].tolist()]
+
+    made = torchtext.vocab.build_vocab_from_iterator(
+        documents(), min_freq=min_count, specials=list(SPECIALS), max_tokens=max_size
+    )
+    made.set_default_index(made[UNK])
+    table = np.array(made.lookup_indices(types) if types else [], dtype=np.int32)
+    table[table == 0] = 1  # a text may hold "<pad>" itself: then it means unknown
+    return Vocabulary(made.get_itos()), table
