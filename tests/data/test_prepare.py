@@ -13,7 +13,7 @@ from rich.console import Console
 from unrolled.data.config import DataConfig, OrangeTablesConfig, TextConfig
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.source import Document, Notes, Source
-from unrolled.data.summary import summary_table
+from unrolled.data.summary import summary_markdown, summary_table
 from unrolled.errors import UserError
 
 
@@ -128,6 +128,9 @@ def test_the_summary_is_plain_and_shows_as_a_table(tmp_path: Path) -> None:
     shown = console.export_text()
     assert "class 2" in shown
     assert "unknown tokens" in shown
+    markdown = summary_markdown(data.summary).splitlines()
+    assert "| documents | 54 | 6 | 12 |" in markdown
+    assert f"- {data.summary['warnings'][0]}" in markdown
 
 
 def test_unknown_tokens_imbalance_duplicates_and_a_text_without_spaces_are_warned_of(tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""Remove what the data cache holds: ``python -m unrolled.data.clear`` (``make clean-cache``). Runs are not touched."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from unrolled.data.files import default_cache_dir, lock
+
+FOLDERS = ("tables", "tokens", "tokenizers")  # fetched tables, token caches, trained tokenizers
+
+
+def clear_cache(directory: Path) -> int:
+    """Remove all that this package keeps in ``directory``, and nothing else; returns how many bytes were freed."""
+    freed = 0
+    for name in FOLDERS:
+        folder = directory / name
+        if folder.is_dir():
+            freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            with lock(directory / "tables.lock", "is fetching the built-in text sets"):
+                shutil.rmtree(folder)
+    (directory / "tables.lock").unlink(missing_ok=True)
+    return freed
+
+
+def main() -> None:
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else default_cache_dir()
+    print(f"{directory}: {clear_cache(directory) / 1e6:,.1f} MB freed")
+
+
+if __name__ == "__main__":
+    main()
