@@ -23,7 +23,6 @@ REQUIRED = {  # what a choice cannot work without, because only its user knows i
     "data/parquet.yaml": ["data.train=x.parquet"],
     "data/folder.yaml": ["data.train=x"],
     "data/huggingface.yaml": ["data.path=x"],
-    "data/torchtext.yaml": ["data.corpus=AG_NEWS"],
 }
 
 
