@@ -1,5 +1,6 @@
 """One run: prepare the data, train, test the best weights, record everything."""
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from unrolled.runs.build import build, build_classifier, build_datamodule, plain
 from unrolled.runs.devices import check_launcher, global_rank, launched
 from unrolled.runs.environment import describe_environment
 from unrolled.runs.interrupt import sigterm_interrupts
-from unrolled.runs.results import RunResult, load_result, recorded_run, save_predictions
+from unrolled.runs.load import TOKENIZER_FILE, VOCABULARY_FILE
+from unrolled.runs.results import RunResult, load_result, recorded_run, save_predictions, write_atomically
 from unrolled.runs.resume import alone_in, seconds_so_far, starting_point, with_settings_of
 from unrolled.runs.sweep import skip_finished
 from unrolled.runs.table import print_runs
@@ -60,6 +62,7 @@ NOISE = (  # warnings that no user of this program can act on
     r".*smaller than the logging interval.*",
     r".*LSTM with projections is not supported with oneDNN.*",
     r"Checkpoint directory .* exists and is not empty",
+    r"It is recommended to use `self\.log\('train/.*",  # the metrics of an epoch are of all devices already
 )
 
 
@@ -117,7 +120,8 @@ def _fit_and_test(
     prepared = prepare(valid.data, valid.text, valid.seed, quiet=not first)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
-        prepared.vocabulary.save(directory / "vocabulary.txt")
+        prepared.vocabulary.save(directory / VOCABULARY_FILE)
+        write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
     console.print(summary_table(prepared.summary))
 
     model = build_classifier(config, valid, prepared)
@@ -186,7 +190,7 @@ def _check_rows(config: Config, processes: int) -> None:
 
 def _reset(config: Config) -> None:
     """What one job of a sweep sets must not reach the next."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
