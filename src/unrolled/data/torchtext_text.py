@@ -28,6 +28,11 @@ def import_torchtext(choice: str) -> Any:
     """
     try:
         import torchtext
+
+        torchtext.disable_torchtext_deprecation_warning()  # before its parts, each of which would print it
+        import torchtext.data
+        import torchtext.datasets
+        import torchtext.vocab
     except (ImportError, OSError, AttributeError) as error:  # OSError: its library was built for another torch
         import torch
 
@@ -36,7 +41,6 @@ def import_torchtext(choice: str) -> Any:
             f"run `make setup-torchtext` and then `.venv-torchtext/bin/python train.py ...`, or choose text=words, "
             f"which cuts as its basic_english does"
         ) from error
-    torchtext.disable_torchtext_deprecation_warning()
     return torchtext
 
 
