@@ -68,7 +68,7 @@ def unroll_packed(
             state = tuple(s[:rows] for s in state)
         elif rows > present:
             state = tuple(torch.cat([s, s0[present:rows]]) for s, s0 in zip(state, first, strict=True))
-        y, state = unroll(step, parts[k].view(steps, rows, -1), state, reverse)
+        y, state = unroll(step, parts[k].view(steps, rows, parts[k].shape[-1]), state, reverse)
         outputs.append(y.flatten(0, 1))
     if reverse:
         outputs.reverse()

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from unrolled.data.step import Block, Step
@@ -73,6 +73,7 @@ class Classifier(pl.LightningModule):
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()  # over documents, of all devices
         self.test_predictions: dict[str, np.ndarray] = {}
         self._test_rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -132,7 +133,7 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, step: Step, batch_idx: int) -> None:
         """Loss and metrics over whole documents."""
-        self._evaluate(step, self.val_metrics, "val/loss")
+        self._evaluate(step, self.val_metrics, self.val_loss, "val/loss")
 
     def on_test_start(self) -> None:
         """Forget what an earlier test predicted."""
@@ -140,7 +141,7 @@ class Classifier(pl.LightningModule):
 
     def test_step(self, step: Step, batch_idx: int) -> None:
         """Loss and metrics over whole documents; every prediction is kept."""
-        logits = self._evaluate(step, self.test_metrics, "test/loss")
+        logits = self._evaluate(step, self.test_metrics, self.test_loss, "test/loss")
         self._test_rows.append((step.ids.cpu(), step.labels.cpu(), logits.float().softmax(dim=1).cpu()))
 
     def on_test_epoch_end(self) -> None:
@@ -202,11 +203,11 @@ class Classifier(pl.LightningModule):
             carries = within.read(self.embedding, self.encoder, self.readout, blocks[step.advance :], carries)
         return self._logits(carries)
 
-    def _evaluate(self, step: Step, metrics: MetricCollection, name: str) -> Tensor:
+    def _evaluate(self, step: Step, metrics: MetricCollection, loss: MeanMetric, name: str) -> Tensor:
         logits = self(step.blocks)
         if step.num_documents:  # one of several devices may have none left
             metrics.update(logits, step.labels)
-        loss = F.cross_entropy(logits, step.labels, reduction="sum") / max(step.num_documents, 1)
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=step.num_documents, sync_dist=True)
+            loss.update(F.cross_entropy(logits, step.labels, reduction="none"))
+        self.log(name, loss, on_step=False, on_epoch=True, batch_size=step.num_documents)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=step.num_documents)
         return logits

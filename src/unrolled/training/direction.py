@@ -33,7 +33,8 @@ class DirectionReading:
         """All chunks; rows that finish leave at the chunk's end.
 
         flat: token ids (N,) or vectors (N, E), block after block; entering: is told each chunk's number and the carry
-        it begins with. Returns the outputs (N, D), if no readout gathers them, and the carry of all rows after their ends.
+        it begins with. Returns the outputs (N, D), if no readout gathers them, and the carry of all rows after their
+        ends.
         """
         parts = flat.split([block.tokens.numel() for block in self.blocks])  # its backward joins them once
         outputs: list[Tensor] = []
@@ -54,7 +55,7 @@ class DirectionReading:
     def vectors(self, part: Tensor, block: Block) -> Tensor:
         """A chunk's input (K * B,) or (K * B, E) as vectors (K, B, E)."""
         x = part if part.is_floating_point() else self.embedding.lookup(part)
-        return x.view(*block.tokens.shape, -1)
+        return x.view(*block.tokens.shape, x.shape[-1])  # not -1: one of several devices may have no rows
 
     def chunk(self, k: int, x: Tensor, carry: Carry) -> tuple[Tensor | None, Carry]:
         """Chunk ``k`` of vectors x (K, B, E): its outputs (K * B, D), if no readout gathers them, and the carry."""
