@@ -105,6 +105,18 @@ def test_seed_zero_is_a_seed() -> None:
         (["tbptt.schedule=rows"], ["tbptt.schedule=rows", "documents, stream"]),
         (["tbptt.loss=every"], ["tbptt.loss=every", "schedule=stream"]),
         (["tbptt.gradient=exact", "tbptt.carry=false"], ["tbptt.carry=", "truncated"]),
+        (["tbptt=full", "tbptt.carry=false"], ["tbptt.carry=false", "nothing to hand on"]),
+        (["tbptt=full", "tbptt.memory=recompute"], ["tbptt.memory=recompute", "one chunk"]),
+        (["tbptt.k1=10"], ["tbptt.k1=10", "schedule=stream"]),
+        (["tbptt.k2=10"], ["tbptt.k2=10", "schedule=stream"]),
+        (["tbptt=stream64", "tbptt.chunk_len=null"], ["tbptt.chunk_len=null", "needs a chunk length"]),
+        (["tbptt=stream64", "tbptt.gradient=exact"], ["tbptt.gradient=exact", "schedule=documents"]),
+        (["tbptt=stream64", "tbptt.memory=recompute"], ["tbptt.memory=recompute", "retain"]),
+        (["tbptt=stream64", "tbptt.k2=128"], ["tbptt.k2=128", "tbptt.chunk_len=128"]),
+        (["tbptt=stream64", "tbptt.k1=65"], ["tbptt.k1=65", "tbptt.k2=64", "must not exceed"]),
+        (["tbptt=stream64", "tbptt.k1=0"], ["tbptt.k1=0", "at least 1"]),
+        (["tbptt=stream64", "tbptt.k1=16", "tbptt.carry=false"], ["tbptt.k1=16", "tbptt.carry=true"]),
+        (["tbptt=stream64", "tbptt.k1=16", "model.bidirectional=true"], ["tbptt.k1=16", "model.bidirectional=true"]),
         (["embedding.dropout=1"], ["embedding.dropout=1", "below 1"]),
         (["threads=0"], ["threads=0", "at least 1"]),
         (["seed=-1"], ["seed=-1", "0 or more"]),
@@ -116,6 +128,17 @@ def test_an_impossible_combination_names_key_value_and_rule(overrides: list[str]
         checked(composed(*overrides))
     for part in said:
         assert part in str(error.value)
+
+
+def test_a_streams_windows_are_its_chunks_unless_said_otherwise() -> None:
+    def windows(*overrides: str) -> tuple[int | None, int | None, int | None]:
+        tbptt = checked(composed("tbptt=stream64", *overrides)).tbptt
+        return tbptt.k1, tbptt.k2, tbptt.chunk_len
+
+    assert windows() == (64, 64, 64)
+    assert windows("tbptt.k1=16") == (16, 64, 64)
+    assert windows("tbptt.chunk_len=null", "tbptt.k2=48") == (48, 48, 48)
+    assert windows("tbptt.chunk_len=null", "tbptt.k1=16", "tbptt.k2=48") == (16, 48, 48)
 
 
 @pytest.mark.parametrize("override", ["model.hiden_size=3", "tbptt.chunklen=3", "data.max_token=3", "sead=1"])

@@ -224,6 +224,8 @@ class TBPTTConfig:
     memory: str = "retain"  # of all activations; recompute: of one chunk, the others are computed again
     carry: bool = True  # hand the state on; false: every chunk starts afresh
     loss: str = "final"  # stream: which chunks of a document have a loss
+    k1: int | None = None  # stream: new tokens per optimizer step (Williams & Peng 1990); null: k2
+    k2: int | None = None  # stream: tokens that a step's gradient goes back; null: chunk_len, which is the same
     eval_batch_size: int = 128  # documents side by side in validation and test
 
     def __post_init__(self) -> None:
@@ -231,42 +233,71 @@ class TBPTTConfig:
         one_of("tbptt.gradient", self.gradient, GRADIENTS)
         one_of("tbptt.memory", self.memory, MEMORIES)
         one_of("tbptt.loss", self.loss, CHUNK_LOSSES)
-        require(
-            self.chunk_len is None or self.chunk_len > 0,
-            "tbptt.chunk_len",
-            self.chunk_len,
-            "at least 1 time step, or null for whole documents",
-        )
+        for name in ("chunk_len", "k1", "k2"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"tbptt.{name}", value, "at least 1 time step, or null")
         require(self.batch_size > 0, "tbptt.batch_size", self.batch_size, "must be at least 1")
         require(self.eval_batch_size > 0, "tbptt.eval_batch_size", self.eval_batch_size, "must be at least 1")
         if self.schedule == "stream":
-            require(self.chunk_len is not None, "tbptt.chunk_len", None, "a stream needs a chunk length, such as 64")
-            require(
-                self.gradient == "truncated",
-                "tbptt.gradient",
-                self.gradient,
-                "a stream steps after every chunk, so its gradient is truncated; choose tbptt.schedule=documents",
-            )
-            require(
-                self.memory == "retain",
-                "tbptt.memory",
-                self.memory,
-                "a stream holds the activations of one chunk already; choose tbptt.memory=retain",
-            )
+            self._check_stream()
         else:
-            require(
-                self.loss == "final",
-                "tbptt.loss",
-                self.loss,
-                "whole documents have one loss each; choose tbptt.schedule=stream",
-            )
+            self._check_documents()
+
+    def _check_stream(self) -> None:
+        if self.k2 is None:
+            require(self.chunk_len is not None, "tbptt.chunk_len", None, "a stream needs a chunk length, such as 64")
+            self.k2 = self.chunk_len
+        require(
+            self.chunk_len in (None, self.k2),
+            "tbptt.k2",
+            self.k2,
+            f"in a stream it is the chunk length, which is {self.chunk_len}; set tbptt.chunk_len={self.k2}, too",
+        )
+        self.chunk_len = self.k2
+        if self.k1 is None:
+            self.k1 = self.k2
+        assert self.k1 is not None
+        assert self.k2 is not None
+        require(
+            self.k1 <= self.k2,
+            "tbptt.k1",
+            self.k1,
+            f"with tbptt.k2={self.k2} the tokens in between would never be learned from; it must not exceed k2",
+        )
+        require(
+            self.carry or self.k1 == self.k2,
+            "tbptt.k1",
+            self.k1,
+            f"reading again from k2={self.k2} tokens back needs the state there; set tbptt.carry=true, or k1={self.k2}",
+        )
+        require(
+            self.gradient == "truncated",
+            "tbptt.gradient",
+            self.gradient,
+            "a stream steps after every chunk, so its gradient is truncated; choose tbptt.schedule=documents",
+        )
+        require(
+            self.memory == "retain",
+            "tbptt.memory",
+            self.memory,
+            "a stream holds the activations of one chunk already; choose tbptt.memory=retain",
+        )
+
+    def _check_documents(self) -> None:
+        for name in ("k1", "k2"):
+            value = getattr(self, name)
+            rule = "whole documents have one step each; choose tbptt.schedule=stream, or set tbptt.chunk_len"
+            require(value is None, f"tbptt.{name}", value, rule)
+        rule = "whole documents have one loss each; choose tbptt.schedule=stream"
+        require(self.loss == "final", "tbptt.loss", self.loss, rule)
+        if self.chunk_len is None:
+            rule = "with tbptt.chunk_len=null a document is one chunk: nothing to hand on; set tbptt.chunk_len"
+            require(self.carry, "tbptt.carry", "false", rule)
+            rule = "with tbptt.chunk_len=null a document is one chunk, of which all is needed; set tbptt.chunk_len"
+            require(self.memory == "retain", "tbptt.memory", self.memory, rule)
         if self.gradient == "exact":
-            require(
-                self.carry,
-                "tbptt.carry",
-                "false",
-                "without a carry no gradient can cross; use tbptt.gradient=truncated",
-            )
+            rule = "without a carry no gradient can cross; use tbptt.gradient=truncated"
+            require(self.carry, "tbptt.carry", "false", rule)
 
 
 @dataclass
@@ -310,6 +341,9 @@ class Config:
     def __post_init__(self) -> None:
         require(self.threads is None or self.threads > 0, "threads", self.threads, "at least 1, or null")
         require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
+        if self.tbptt.schedule == "stream" and getattr(self.model, "bidirectional", False):
+            rule = "the backward direction knows its own window only and cannot be read again; set tbptt.k1 to k2"
+            require(self.tbptt.k1 == self.tbptt.k2, "tbptt.k1", self.tbptt.k1, f"with model.bidirectional=true {rule}")
 
 
 def register() -> None:

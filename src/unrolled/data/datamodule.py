@@ -13,9 +13,10 @@ EVALUATION_CHUNK = 256  # time steps; a chunk's length changes no value there, o
 class DocumentsDataModule(pl.LightningDataModule):
     """Documents of a prepared data set, as a schedule orders them.
 
-    schedule: `documents` or `stream`; batch_size: documents per optimizer step, or slots, over all devices; chunk_len: time
-    steps per chunk in training; carry: whether a chunk goes on with the state of the one before, if not then evaluation
-    reads in the same chunks; seed: of the order.
+    schedule: `documents` or `stream`; batch_size: documents per optimizer step, or slots, over all devices; chunk_len:
+    time steps per chunk in training; stride: new tokens per step of a stream (k1), chunk_len unless given; carry:
+    whether a chunk goes on with the state of the one before, if not then evaluation reads in the same chunks; seed: of
+    the order.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class DocumentsDataModule(pl.LightningDataModule):
         carry: bool = True,
         eval_batch_size: int = 128,
         seed: int = 0,
+        stride: int | None = None,
     ) -> None:
         super().__init__()
         self.prepared = prepared
@@ -36,13 +38,17 @@ class DocumentsDataModule(pl.LightningDataModule):
         self.carry = carry
         self.eval_batch_size = eval_batch_size
         self.seed = seed
+        self.stride = stride
 
     def train_schedule(self, rank: int = 0, world_size: int = 1) -> Schedule:
         """The order in which training meets its documents."""
         train = self.prepared.train
         if self.schedule == "stream":
             assert self.chunk_len is not None
-            return StreamSchedule(train, self.batch_size, self.chunk_len, self.seed, rank=rank, world_size=world_size)
+            stride = self.stride or self.chunk_len
+            return StreamSchedule(
+                train, self.batch_size, stride, self.seed, rank=rank, world_size=world_size, reach=self.chunk_len
+            )
         return DocumentsSchedule(train, self.batch_size, self.chunk_len, self.seed, rank=rank, world_size=world_size)
 
     def train_dataloader(self) -> StepLoader:
@@ -62,9 +68,7 @@ class DocumentsDataModule(pl.LightningDataModule):
         chunk_len = EVALUATION_CHUNK if self.carry else self.chunk_len
         rank, world_size = self._rank()
         return self._loader(
-            DocumentsSchedule(
-                corpus, self.eval_batch_size, chunk_len, shuffle=False, rank=rank, world_size=world_size
-            )
+            DocumentsSchedule(corpus, self.eval_batch_size, chunk_len, shuffle=False, rank=rank, world_size=world_size)
         )
 
     def _rank(self) -> tuple[int, int]:

@@ -76,7 +76,7 @@ class Blocks(Sequence[Block]):
         return (self[k] for k in range(len(self)))
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning converts floating-point tensors of a batch in place (precision=64-true)
 class Step:
     """What one training step, or one evaluation batch, reads: blocks whose rows are the same documents.
 

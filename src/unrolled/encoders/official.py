@@ -35,10 +35,16 @@ class Official(nn.Module):
         """Nothing is shared by a step: torch.nn drops elements per time step only."""
 
     def read(self, x: Tensor, state: State, masks: State = ()) -> tuple[Tensor, State]:
-        state = tuple(s.to(torch.get_autocast_dtype(x.device.type)) for s in state) if _autocast(x) else state
-        outputs, new = self.module(x, state if self.module.mode == "LSTM" else state[0])
-        return outputs, new if isinstance(new, tuple) else (new,)
+        """One chunk x (K, B, E) from ``state``: outputs (K, B, D) and the state after it, in the weights' precision.
 
-
-def _autocast(x: Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type)
+        Under autocast on a CPU the module is read in the precision of its weights: its kernels there keep the cell
+        state in the lower precision, and without oneDNN's bfloat16 LSTM they raise. On a GPU cuDNN reads the chunk in
+        the lower precision; what is handed to the next chunk is float32 again.
+        """
+        weights, device = cast(Tensor, self.module.weight_hh_l0).dtype, x.device.type
+        lowers = torch.is_autocast_enabled(device) and device != "cpu"
+        kept = torch.get_autocast_dtype(device) if lowers else weights
+        first = tuple(s.to(kept).contiguous() for s in state)
+        with torch.autocast(device, enabled=lowers):
+            outputs, new = self.module(x.to(kept), first if self.module.mode == "LSTM" else first[0])
+        return outputs, tuple(s.to(weights) for s in (new if isinstance(new, tuple) else (new,)))

@@ -52,6 +52,7 @@ def build_datamodule(prepared: PreparedData, checked: Config) -> DocumentsDataMo
         carry=tbptt.carry,
         eval_batch_size=tbptt.eval_batch_size,
         seed=checked.seed,
+        stride=tbptt.k1,
     )
 
 

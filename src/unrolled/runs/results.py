@@ -48,6 +48,7 @@ class RunResult:
     metrics: dict[str, float] = field(default_factory=dict)  # val/... of the best validation, test/...
     history: list[dict[str, float]] = field(default_factory=list)  # a row per validation
     parameters: dict[str, int] = field(default_factory=dict)  # total and per part
+    directions: str = ""  # in which training reads documents, and how far a backward one sees
     speed: dict[str, float | None] = field(default_factory=dict)  # medians over windows of training
     environment: dict[str, Any] = field(default_factory=dict)
     data_summary: dict[str, Any] = field(default_factory=dict)

@@ -125,7 +125,7 @@ def _fit_and_test(
     console.print(summary_table(prepared.summary))
 
     model = build_classifier(config, valid, prepared)
-    result.parameters = count_parameters(model)
+    result.parameters, result.directions = count_parameters(model), model.directions
     parts = ", ".join(f"{part} {count:,}" for part, count in result.parameters.items() if part != "total")
     console.print(f"parameters  {result.parameters['total']:,} ({parts})", highlight=False)
     history, speed = History(), Speed()
@@ -140,7 +140,7 @@ def _fit_and_test(
         BestCheckpoint(checkpoints),
         LastCheckpoint(checkpoints),
         ConfigText(settings),
-        HParams({**settings, **settings["choices"]}, ("data", "model", *HPARAMS)),
+        HParams(settings, {"data": "choices.data", "model": "choices.model"} | {key: key for key in HPARAMS}),
     ]
     plugins = [AtomicCheckpointIO()]
     trainer = build("trainer", config.trainer, callbacks=callbacks, logger=_logger(directory), plugins=plugins)

@@ -8,6 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.apply_func import move_data_to_device
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
@@ -30,8 +31,8 @@ class Classifier(pl.LightningModule):
 
     schedule: `documents` (each step holds whole documents) or `stream` (each step is one chunk of every slot, and the
     carry waits here for the next); reading: how documents are cut in time; loss: what share of a document's loss each
-    of its chunks gets under `stream`; dropout: of the document vector before the head; config: plain containers that say
-    how this module was built, kept in its checkpoints.
+    of its chunks gets under `stream`; dropout: of the document vector before the head; config: plain containers that
+    say how this module was built, kept in its checkpoints.
     """
 
     def __init__(
@@ -77,6 +78,15 @@ class Classifier(pl.LightningModule):
         self.test_predictions: dict[str, np.ndarray] = {}
         self._test_rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
+    @property
+    def directions(self) -> str:
+        """How documents are read in training: which directions, and how far the backward one sees."""
+        if not self.encoder.bidirectional:
+            return "forward"
+        if self.schedule == "stream":
+            return "forward, and backward within each chunk only"  # latency-controlled; Zhang et al. 2016
+        return "forward and backward"
+
     def forward(self, blocks: Sequence[Block]) -> Tensor:
         """Logits (B, C) of whole documents, read chunk by chunk: blocks as a `documents` step holds them."""
         reading = self.reading if torch.is_grad_enabled() else self.whole_reading
@@ -92,7 +102,7 @@ class Classifier(pl.LightningModule):
         else:
             logits = self._read_stream(step)
             each = F.cross_entropy(logits, step.labels, reduction="none")
-            loss = (each * chunk_weights(self.loss, step)).sum() / step.normalizer
+            loss = (each * chunk_weights(self.loss, step, each.dtype)).sum() / step.normalizer
             ended, labels = logits[step.ended], step.labels[step.ended]
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1), sync_dist=True)
         if len(ended):
@@ -100,6 +110,14 @@ class Classifier(pl.LightningModule):
             accuracy = (ended.detach().argmax(1) == labels).float().mean()
             self.log("accuracy", accuracy, prog_bar=True, logger=False, batch_size=len(ended))
         return loss
+
+    def on_fit_start(self) -> None:
+        """Say what the numbers of this run will not tell."""
+        if self.encoder.bidirectional and self.schedule == "stream":
+            rank_zero_info(
+                f"model.bidirectional=true with tbptt.schedule=stream trains on documents read {self.directions}; "
+                "validation and test read whole documents both ways"
+            )
 
     def on_train_epoch_start(self) -> None:
         """An epoch's slots start with new documents."""

@@ -1,5 +1,6 @@
 """How much each chunk of a document counts when a step sees one chunk at a time."""
 
+import torch
 from torch import Tensor
 
 from unrolled.data.step import Step
@@ -7,16 +8,16 @@ from unrolled.data.step import Step
 CHUNK_LOSSES = ("final", "every", "linear")
 
 
-def chunk_weights(loss: str, step: Step) -> Tensor:
+def chunk_weights(loss: str, step: Step, dtype: torch.dtype = torch.float32) -> Tensor:
     """Weights (B,) of each row's loss; over a document's n steps they sum to one, whatever its length.
 
     final: the last step counts; every: each counts 1/n; linear: step k = 1..n counts k / (1 + ... + n), the linear gain
     of Dai & Le (2015). An idle row counts nothing.
     """
     if loss == "final":
-        return step.ended.float()
-    active = (step.ids >= 0).float()
-    count = step.count.float()
+        return step.ended.to(dtype)
+    active = (step.ids >= 0).to(dtype)
+    count = step.count.to(dtype)
     if loss == "every":
         return active / count
     if loss == "linear":
