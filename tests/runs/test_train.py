@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor
-
 from tests.conftest import QUICK, ROOT, program
+from torch import Tensor
 
 
 def weights(run: Path) -> dict[str, Tensor]:
@@ -115,7 +114,7 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
     while not list(tmp_path.rglob("best.ckpt")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     (result,) = tmp_path.rglob("results.json")
     results = json.loads(result.read_text())

@@ -1,0 +1,129 @@
+"""The README is a promise: every command in it is run here, small, and every example does what it says."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import QUICK, ROOT, program
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
+COMMANDS = [
+    line.strip()
+    for kind, text in BLOCKS
+    if kind == "bash"
+    for line in text.splitlines()
+    if line.strip() and line[0] != "#"
+]
+INLINE = re.findall(r"`((?:python|make) [^`<]+)`", README)
+SMALL = (
+    "data.limit=60",
+    "trainer.max_epochs=1",
+    *(q for q in QUICK if not q.startswith(("data", "model", "tbptt", "trainer"))),
+)
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+
+
+def test_the_readme_shows_commands() -> None:
+    assert "make train" in COMMANDS
+    assert "make test" in COMMANDS
+    assert sum(command.startswith("python train.py") for command in COMMANDS) >= 3
+
+
+@pytest.mark.parametrize("command", sorted({c for c in [*COMMANDS, *INLINE] if c.startswith("make ")}))
+def test_every_make_target_that_the_readme_names_exists(command: str) -> None:
+    assert shlex.split(command)[1] in targets()
+
+
+def test_make_lists_every_target_with_one_line() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in targets():
+        assert re.search(rf"^  make {target} +\S", shown, re.M)
+
+
+def test_make_train_sets_up_and_trains(tmp_path: Path) -> None:
+    """In this very environment: what `make setup` would do has been done when its mark is newer than the lock."""
+    environment = tmp_path / "venv"
+    (environment / "bin").mkdir(parents=True)
+    for name in ("python", "pytest"):
+        (environment / "bin" / name).symlink_to(sys.executable)
+    (environment / ".ready").touch()
+    arguments = " ".join(["data=book_excerpts", *SMALL, f"output_dir={tmp_path / 'runs'}"])
+    done = subprocess.run(
+        ["make", "train", f"VENV={environment}", f"ARGS={arguments}"],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VENV")}
+        | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tensorboard --logdir" in done.stdout
+
+
+@pytest.mark.parametrize("command", sorted({c for c in COMMANDS if c.startswith("python ")}))
+def test_every_python_command_runs(command: str, tmp_path: Path, trained: Path) -> None:
+    script, *arguments = shlex.split(command)[1:]
+    if script == "train.py" and "--help" not in arguments:
+        if not any(a.startswith("data=") for a in arguments):
+            arguments.append("data=book_excerpts")
+        arguments += [*SMALL, f"output_dir={tmp_path}"]
+        if any(a.startswith("data.train=") for a in arguments):
+            rows = "".join(
+                f"{'good' if i % 2 else 'bad'},text number {i} is {'fine' if i % 2 else 'poor'}\n" for i in range(90)
+            )
+            (tmp_path / "reviews.csv").write_text("label,text\n" + rows)
+    runs = trained.parent.parent
+    replaced = {"runs": str(runs), "runs/": str(runs), "runs/latest": str(runs / "latest")}
+    arguments = [replaced.get(a, a) for a in arguments]
+    arguments = [re.sub(r"=runs/latest$", f"={runs}/latest", a) for a in arguments]
+    arguments = [re.sub(r"\breviews\.csv$", str(tmp_path / "reviews.csv"), a) for a in arguments]
+    done = program(script, *arguments, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_example_of_a_cell_of_ones_own_trains(tmp_path: Path) -> None:
+    code = next(text for kind, text in BLOCKS if kind == "python" and "class MGUCell" in text)
+    yaml = next(text for kind, text in BLOCKS if kind == "yaml" and "my_cells.MGUCell" in text)
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "conf", project / "conf")
+    shutil.copy(ROOT / "train.py", project)
+    (project / "my_cells.py").write_text(code)
+    (project / "conf" / "model" / "my_mgu.yaml").write_text(yaml)
+    done = subprocess.run(
+        [
+            *(sys.executable, "train.py", "model=my_mgu", "model.num_layers=2", "model.bidirectional=true", *SMALL),
+            *("data=book_excerpts", f"output_dir={tmp_path / 'runs'}", f"data.cache_dir={cache()}"),
+        ],
+        cwd=project,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "my_mgu" in done.stdout
+
+
+@pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python" and "import unrolled" in text])
+def test_every_python_example_runs(code: str, trained: Path) -> None:
+    runs = trained.parent.parent
+    exec(compile(code.replace("runs/latest", str(runs / "latest")), "README.md", "exec"), {})  # noqa: S102
+
+
+def cache() -> Path:
+    from unrolled.data.files import default_cache_dir
+
+    return default_cache_dir()
