@@ -32,6 +32,7 @@ def test_one_row_with_the_chosen_keys_and_the_final_metrics(tiny, batches, make_
         "model.missing": "none",
         "carry": True,
     }
+    assert read.Scalars("final/parameters")[0].value == 53
     (final,) = read.Scalars("final/test_accuracy")
     assert final.value == pytest.approx(read.Scalars("test/accuracy")[0].value)
     best = max(event.value for event in read.Scalars("val/accuracy"))
@@ -49,3 +50,13 @@ def test_a_run_that_is_not_tested_gets_its_row_when_asked(tiny, batches, make_tr
     assert len(sessions(read)) == 1
     assert "final/val_accuracy" in read.Tags()["scalars"]
     assert "final/test_accuracy" not in read.Tags()["scalars"]
+
+
+def test_keys_may_get_other_names(tiny, batches, make_trainer, events) -> None:
+    trainer = make_trainer(
+        [History(), HParams(CONFIG, {"cell": "model.name", "model": "model.hidden_size"})], max_epochs=1
+    )
+    trainer.test(tiny, batches(1), verbose=False)
+    (session,) = sessions(events())
+    assert session.hparams["cell"].string_value == "lstm"
+    assert session.hparams["model"].number_value == 5

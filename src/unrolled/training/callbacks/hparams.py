@@ -9,19 +9,23 @@ from torch.utils.tensorboard import SummaryWriter
 
 from unrolled.training.callbacks.event_log import summary_writers
 from unrolled.training.callbacks.history import History
+from unrolled.training.callbacks.model_summary import count_parameters
+from unrolled.training.callbacks.speed import Speed
 
 
 class HParams(Callback):
     """Writes one row of the HParams table, exactly once, after the test.
 
-    keys: dotted paths into ``config``, such as ``model.hidden_size``: the chosen settings. One that ``config`` lacks
-    or sets to None becomes "none", so that all runs have the same columns. The metrics are those of the ``History``
-    callback, tagged ``final/val_accuracy`` and so on: tags of their own, so that no curve gets a second point.
-    A run that is never tested gets its row by ``write``.
+    keys: dotted paths into ``config``, such as ``model.hidden_size``: the chosen settings; a mapping gives them other
+    names in the table. One that ``config`` lacks or sets to None becomes "none", so that all runs have the same
+    columns. The metrics are those of the ``History`` callback, tagged ``final/val_accuracy`` and so on: tags of their
+    own, so that no curve gets a second point. With them go the speed, where ``Speed`` has measured it, and the number
+    of parameters. A run that is never tested gets its row by ``write``.
     """
 
-    def __init__(self, config: Mapping[str, Any], keys: Sequence[str]) -> None:
-        self.values = {key: _plain(_look_up(config, key)) for key in keys}
+    def __init__(self, config: Mapping[str, Any], keys: Sequence[str] | Mapping[str, str]) -> None:
+        named = keys if isinstance(keys, Mapping) else {key: key for key in keys}
+        self.values = {name: _plain(_look_up(config, key)) for name, key in named.items()}
         self.written = False
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -36,7 +40,12 @@ class HParams(Callback):
             raise RuntimeError("the HParams callback takes its metrics from History: give History to the trainer too")
         if trainer.state.fn == "test":
             history.on_test_end(trainer, trainer.lightning_module)  # whichever of the two stands first in the list
-        metrics = {f"final/{name.replace('/', '_')}": value for name, value in history.metrics().items()}
+        outcome = history.metrics()
+        metrics = {f"final/{name.replace('/', '_')}": outcome[name] for name in sorted(outcome, key=_importance)}
+        speed = next((c.result()["tokens_per_second"] for c in trainer.callbacks if isinstance(c, Speed)), None)  # type: ignore[attr-defined]
+        if speed is not None:
+            metrics["final/tokens_per_second"] = speed
+        metrics["final/parameters"] = float(count_parameters(trainer.lightning_module)["total"])
         for writer in summary_writers(trainer):
             write_hparams(writer, self.values, metrics)
         self.written = True
@@ -53,6 +62,12 @@ def write_hparams(
     for summary in hparams(dict(values), dict(metrics)):
         writer._get_file_writer().add_summary(summary, 0)
     writer.flush()
+
+
+def _importance(name: str) -> tuple[int, int, str]:
+    """Where a metric stands in the table: test before validation, accuracy first, loss last."""
+    stage, _, kind = name.partition("/")
+    return (stage != "test", {"accuracy": 0, "macro_f1": 1}.get(kind, 2), name)
 
 
 def _look_up(config: Mapping[str, Any], key: str) -> Any:
