@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from unrolled.data.config import DataConfig, OrangeTablesConfig, TextConfig
+from unrolled.data.config import (
+    CsvConfig,
+    DataConfig,
+    FolderConfig,
+    HuggingFaceConfig,
+    JsonlConfig,
+    OrangeTablesConfig,
+    ParquetConfig,
+    TextConfig,
+)
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.source import Document, Notes, Source
 from unrolled.data.summary import summary_markdown, summary_table
@@ -175,6 +184,12 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_key_is_named_with_its_value_and_rule(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         OrangeTablesConfig(corpus="newsgroups", **keys)
+
+
+@pytest.mark.parametrize("config", [CsvConfig, JsonlConfig, ParquetConfig, FolderConfig, HuggingFaceConfig])
+def test_what_only_the_user_knows_is_asked_for(config: type[DataConfig]) -> None:
+    with pytest.raises(UserError, match=r"data\.(train|path) is not set: it names"):
+        config()
 
 
 def test_a_wrong_text_key_is_named_with_its_value_and_rule() -> None:

@@ -68,13 +68,22 @@ class OrangeTablesConfig(DataConfig):
 class FileConfig(DataConfig):
     """Tables in files: a row is a document."""
 
-    train: str = MISSING  # file with training documents, or with all of them if no other file is given
+    train: str | None = (
+        None  # must be given: file with training documents, or with all of them if no other file is given
+    )
     valid: str | None = None  # file with validation documents; None splits them off train
     test: str | None = None  # file with test documents; None splits them off train
     text_column: Any = None  # name or number (from 1), or a list of them, joined by blanks; None: a common name
     label_column: Any = None  # name or number (from 1) of the class; None: a common name such as label
     empty: str = "keep"  # blank texts: keep (a document without tokens) or drop
     bad_rows: str = "stop"  # rows that cannot be used, such as one without a label: stop or drop
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train is None:
+            raise UserError(
+                "data.train is not set: it names the file with the training documents, as data.train=my.csv"
+            )
 
 
 @dataclass
@@ -108,12 +117,17 @@ class FolderConfig(DataConfig):
     """One directory for each class, one file for each document."""
 
     _target_: str = "unrolled.data.sources.folder.Folder"
-    train: str = MISSING  # directory that holds one directory for each class
+    train: str | None = None  # must be given: directory that holds one directory for each class
     valid: str | None = None  # the same for validation; None splits it off train
     test: str | None = None  # the same for test; None splits it off train
     encoding: str | None = None  # of all files; None finds UTF-8, UTF-16 and UTF-32
     empty: str = "keep"  # blank files: keep (a document without tokens) or drop
     bad_rows: str = "stop"  # files that are no text: stop or drop
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train is None:
+            raise UserError("data.train is not set: it names the directory that holds one directory for each class")
 
 
 @dataclass
@@ -121,7 +135,7 @@ class HuggingFaceConfig(DataConfig):
     """A data set of the Hugging Face hub or its library (extra ``hub``)."""
 
     _target_: str = "unrolled.data.sources.huggingface.HuggingFace"
-    path: str = MISSING  # name on the hub, or a local directory
+    path: str | None = None  # must be given: name on the hub, or a local directory
     subset: str | None = None  # configuration, where the data set has several
     revision: str | None = None  # branch, tag or commit
     train: str = "train"  # names of its splits; valid and test are split off train where they do not exist or are null
@@ -129,6 +143,11 @@ class HuggingFaceConfig(DataConfig):
     test: str | None = "test"
     text_column: Any = None  # name or number (from 1), or a list of them, joined by blanks; None: a common name
     label_column: Any = None  # name or number (from 1) of the class; None: a common name such as label
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path is None:
+            raise UserError("data.path is not set: it names a data set of the hub, as stanfordnlp/imdb, or a directory")
 
 
 @dataclass
