@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from unrolled.errors import UserError
+from unrolled.runs.interrupt import interrupted_by
 
 BASIC_LAUNCHER = "BasicLauncher"  # Hydra's own: jobs one after another in this process
 PARENT_VARIABLE = "UNROLLED_FIRST_PROCESS"  # its number, for the processes that it has started
@@ -117,7 +118,12 @@ def _started(count: int) -> Iterator[None]:
         with suppress(subprocess.TimeoutExpired):
             _wait(others, seconds=60)
     except BaseException as error:
-        if watch.failed is not None and not isinstance(error, UserError):
+        watch.finished.set()
+        told = interrupted_by(error) is not None and not watch.asked
+        if told:  # all of them stop by themselves, once their checkpoints are written
+            with suppress(subprocess.TimeoutExpired):
+                _wait(others, seconds=20)
+        elif watch.failed is not None:
             rank, status = watch.failed
             raise RuntimeError(f"process {rank} of {count} ended with status {status}; see above for why") from error
         raise
@@ -139,6 +145,7 @@ class _Watch(threading.Thread):
         self.patience = patience  # seconds between asking politely and not
         self.finished = threading.Event()
         self.failed: tuple[int, int] | None = None
+        self.asked = False  # this process to stop
 
     def run(self) -> None:
         while not self.finished.wait(0.2):
@@ -152,6 +159,7 @@ class _Watch(threading.Thread):
         for number in (signal.SIGTERM, signal.SIGTERM):  # held until a step ends; the second one is not
             if self.finished.wait(self.patience / 2):
                 return
+            self.asked = True
             os.kill(os.getpid(), number)
         if not self.finished.wait(self.patience):
             os._exit(1)  # inside a collective operation that will never end
@@ -178,15 +186,10 @@ def _wait(others: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
 
 
 def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for other in others:
-            if other.poll() is None:
-                other.send_signal(number)
-        try:
-            _wait(others, seconds=10)
-        except subprocess.TimeoutExpired:
-            continue
-        return
+    for other in others:
+        if other.poll() is None:
+            other.kill()  # it would only complain that it was left alone
+        other.wait()
 
 
 def _free_port() -> int:
