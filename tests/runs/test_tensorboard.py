@@ -84,7 +84,7 @@ class Browser:
         answer = self.ask("Runtime.evaluate", self.page, expression=ALL_TEXT, returnByValue=True)
         return str(answer["result"].get("value", ""))
 
-    def wait_for(self, *wanted: str, seconds: float = 60) -> str:
+    def wait_for(self, *wanted: str, seconds: float = 30) -> str:
         until = time.monotonic() + seconds
         while not all(part in (text := self.text()) for part in wanted):
             assert time.monotonic() < until, f"{[part for part in wanted if part not in text]} not in:\n{text}"
@@ -127,6 +127,8 @@ def test_a_browser_shows_curves_settings_confusions_and_text(address, trained, t
         browser.wait_for("test/confusion_matrix")
         browser.open(f"{address}#text")
         browser.wait_for("hidden_size: 32", "Embedding")
+        browser.open(f"{address}#text&tagFilter=examples")
+        browser.wait_for("Surest errors", "Some documents")
     finally:
         browser.close()
 
