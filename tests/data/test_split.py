@@ -30,6 +30,13 @@ def test_a_tenth_of_balanced_classes_is_a_tenth_of_each() -> None:
     assert np.bincount(labels[off]).tolist() == [5, 5, 5]
 
 
+def test_classes_too_small_for_a_share_of_their_own_share_the_rounded_total() -> None:
+    labels = np.repeat(np.arange(4), 5)
+    _, off = split_off(labels, 0.1, seed=0)
+    assert len(off) == 2, "a tenth of twenty, though each class has a claim to half a document only"
+    assert len(set(labels[off])) == 2
+
+
 def test_the_seed_decides_and_zero_is_a_seed() -> None:
     labels = np.repeat(np.arange(3), 50)
     parts = {seed: split_off(labels, 0.3, seed)[1].tolist() for seed in (0, 1, -1)}
