@@ -17,6 +17,7 @@ from unrolled.encoders.one_layer_lstm import OneLayerLSTM
 from unrolled.encoders.per_gate import PerGateLSTM
 from unrolled.encoders.recurrence import Recurrence
 from unrolled.encoders.rnn import RNN
+from unrolled.encoders.shortcut import Shortcut
 from unrolled.encoders.single_matrix import SingleMatrixLSTM
 
 IMPLEMENTATIONS = ("handwritten", "official")
@@ -32,6 +33,7 @@ def rnn(
     dropout: float = 0.0,
     proj_size: int = 0,
     nonlinearity: str = "tanh",
+    shortcut: bool = False,
     implementation: str = "handwritten",
     **extras: Any,
 ) -> Encoder:
@@ -43,7 +45,7 @@ def rnn(
             return Official(nn.RNN(size, hidden_size, nonlinearity=nonlinearity, **how))
         return RNN(size, hidden_size, nonlinearity=nonlinearity, **how, **extras)
 
-    return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, extras)
+    return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, shortcut, extras)
 
 
 def lstm(
@@ -53,6 +55,7 @@ def lstm(
     bidirectional: bool = False,
     dropout: float = 0.0,
     proj_size: int = 0,
+    shortcut: bool = False,
     implementation: str = "handwritten",
     **extras: Any,
 ) -> Encoder:
@@ -63,7 +66,7 @@ def lstm(
             return Official(nn.LSTM(size, hidden_size, proj_size=proj_size, **how))
         return LSTM(size, hidden_size, proj_size=proj_size, **how, **extras)
 
-    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, extras)
+    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, shortcut, extras)
 
 
 def lstm_per_gate(
@@ -73,11 +76,12 @@ def lstm_per_gate(
     bidirectional: bool = False,
     dropout: float = 0.0,
     proj_size: int = 0,
+    shortcut: bool = False,
     implementation: str = "handwritten",
 ) -> Encoder:
     """The LSTM with one named matrix and bias per gate; the same numbers as `lstm`, slower."""
     layers = _single_layers(PerGateLSTM, hidden_size, proj_size, implementation)
-    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, {})
+    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, shortcut, {})
 
 
 def lstm_single_matrix(
@@ -87,11 +91,12 @@ def lstm_single_matrix(
     bidirectional: bool = False,
     dropout: float = 0.0,
     proj_size: int = 0,
+    shortcut: bool = False,
     implementation: str = "handwritten",
 ) -> Encoder:
     """The LSTM with one matrix for [x, h] and one bias; the same numbers as `lstm`, slower."""
     layers = _single_layers(SingleMatrixLSTM, hidden_size, proj_size, implementation)
-    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, {})
+    return _encoder(layers, input_size, proj_size or hidden_size, num_layers, bidirectional, dropout, shortcut, {})
 
 
 def gru(
@@ -101,6 +106,7 @@ def gru(
     bidirectional: bool = False,
     dropout: float = 0.0,
     proj_size: int = 0,
+    shortcut: bool = False,
     implementation: str = "handwritten",
     **extras: Any,
 ) -> Encoder:
@@ -112,7 +118,7 @@ def gru(
             return Official(nn.GRU(size, hidden_size, **how))
         return GRU(size, hidden_size, **how, **extras)
 
-    return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, extras)
+    return _encoder(layers, input_size, hidden_size, num_layers, bidirectional, dropout, shortcut, extras)
 
 
 def custom(
@@ -123,6 +129,7 @@ def custom(
     bidirectional: bool = False,
     dropout: float = 0.0,
     proj_size: int = 0,
+    shortcut: bool = False,
     implementation: str = "handwritten",
     cell_options: dict[str, Any] | None = None,
     **extras: Any,
@@ -142,7 +149,7 @@ def custom(
         return Recurrence(found, size, hidden_size, **how, **extras, **options)
 
     output_size = found(1, hidden_size, **options).state_sizes[0]
-    return _encoder(layers, input_size, output_size, num_layers, bidirectional, dropout, extras)
+    return _encoder(layers, input_size, output_size, num_layers, bidirectional, dropout, shortcut, extras)
 
 
 def memoryless(
@@ -152,12 +159,17 @@ def memoryless(
     bidirectional: bool = False,
     dropout: float = 0.0,
     proj_size: int = 0,
+    shortcut: bool = False,
     implementation: str = "handwritten",
 ) -> Encoder:
     """A linear map of each token: what remains when recurrence is taken away. Only the sizes mean anything."""
     if num_layers != 1 or bidirectional or dropout or proj_size:
         raise ValueError("memoryless is one linear layer: leave num_layers, bidirectional, dropout and proj_size alone")
-    return Encoder([[Memoryless(input_size, hidden_size)]], hidden_size)
+
+    def layers(size: int, **how: Any) -> nn.Module:
+        return Memoryless(size, hidden_size)
+
+    return _encoder(layers, input_size, hidden_size, 1, False, 0.0, shortcut, {})
 
 
 def _single_layers(form: type[OneLayerLSTM], hidden_size: int, proj_size: int, implementation: str) -> Layers:
@@ -186,17 +198,28 @@ def _encoder(
     num_layers: int,
     bidirectional: bool,
     dropout: float,
+    shortcut: bool,
     extras: dict[str, Any],
 ) -> Encoder:
-    """All layers in one recurrence, or with two directions a pair of one-layer recurrences per layer."""
+    """All layers in one recurrence, or with two directions a pair of one-layer recurrences per layer.
+
+    shortcut: each of these recurrences hands on what it reads beside what it makes of it.
+    """
+
+    def recurrence(size: int, **how: Any) -> nn.Module:
+        return Shortcut(layers(size, **how)) if shortcut else layers(size, **how)
+
+    def width(size: int) -> int:
+        return output_size + size if shortcut else output_size
+
     if not bidirectional:
         how = {"dropout": dropout} if num_layers > 1 else {}
-        return Encoder([[layers(input_size, num_layers=num_layers, **how)]], output_size)
-    sweeps = []
+        return Encoder([[recurrence(input_size, num_layers=num_layers, **how)]], width(input_size))
+    sweeps, size = [], input_size
     between = extras.pop("layer_dropout", 0.0)
     for layer in range(num_layers):
         if layer:
             extras["input_dropout"] = between  # what stands between layers is the next one's input
-        size = 2 * output_size if layer else input_size
-        sweeps.append([layers(size), layers(size)])
-    return Encoder(sweeps, 2 * output_size, dropout)
+        sweeps.append([recurrence(size), recurrence(size)])
+        size = 2 * width(size)
+    return Encoder(sweeps, size, dropout)
