@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from unrolled.errors import UserError
-from unrolled.runs.results import RunResult, load_result, resolve_run
+from unrolled.runs.results import RESULTS_FILE, RunResult, load_result, resolve_run
 from unrolled.training.callbacks.resume_points import cut_event_files, newest_intact_point, points
-from unrolled.training.checkpoint_files import load_intact
+from unrolled.training.checkpoint_files import UNFINISHED, load_intact
 
 KEY = "resume"
 NOT_OF_THE_RUN = (KEY, "choices")  # keys of the config that are set anew
@@ -89,14 +89,16 @@ def with_settings_of(config: DictConfig, run: RunResult) -> None:
 def starting_point(directory: Path, console: Console, repair: bool) -> Path | None:
     """The newest undamaged checkpoint to go on from, None for the beginning.
 
-    repair: take away damaged ones and what the event files hold beyond the point; for one process of a run only.
+    repair: take away damaged and half-written files and what the event files hold beyond the point; for one process
+    of a run only.
     """
     path, damaged = newest_intact_point(directory / "checkpoints")
     for file, why in damaged:
         instead = "the beginning" if path is None else path.name
         console.print(f"{file.name} is damaged ({why}): going on from {instead}", highlight=False, soft_wrap=True)
     if repair:
-        for file, _ in damaged:
+        half_written = [*directory.glob(f"checkpoints/.*{UNFINISHED}"), *directory.glob(f".{RESULTS_FILE}.*")]
+        for file in [*half_written, *(file for file, _ in damaged)]:
             file.unlink()
         cut_event_files(directory, {} if path is None else dict(load_intact(path)["resume"]["event_files"]))
     if path is None:

@@ -10,6 +10,9 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 
+UNFINISHED = ".tmp"  # ends the names of files that are being written, or were when their process was killed
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place, waits until it is on the disk and moves it there.
 
@@ -20,7 +23,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}")
+        new = path.with_name(f".{path.name}{UNFINISHED}")
         try:
             with new.open("wb") as file:
                 torch.save(checkpoint, file)

@@ -28,9 +28,19 @@ class TBPTT(Callback):
         self._counts = torch.zeros(7, dtype=torch.float64)
         self._last_step = 0
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._counts.zero_()
+    def state_dict(self) -> dict[str, Any]:
+        return {"counts": self._counts.tolist()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._counts = torch.tensor(state_dict["counts"], dtype=torch.float64)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._last_step = trainer.global_step
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path is not None:  # going on
+            return
+        self._counts.zero_()
         if isinstance(pl_module, Classifier):
             for writer in summary_writers(trainer):
                 writer.add_text("tbptt/directions", pl_module.directions, trainer.global_step)
