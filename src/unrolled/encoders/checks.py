@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import State
+from unrolled.encoders.autocast import autocast_dtype
 
 
 def check_arguments(
@@ -66,4 +67,4 @@ def check_state(name: str, state: State, shapes: list[tuple[int, ...]], dtype: t
 
 def autocasts(x: Tensor) -> bool:
     """Whether autocast is on for the device of `x`."""
-    return torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)
+    return autocast_dtype(x.device.type) is not None

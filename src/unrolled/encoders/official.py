@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from unrolled.encoders.autocast import autocast_dtype
 from unrolled.encoders.protocol import State
 
 
@@ -42,9 +43,9 @@ class Official(nn.Module):
         the lower precision; what is handed to the next chunk is float32 again.
         """
         weights, device = cast(Tensor, self.module.weight_hh_l0).dtype, x.device.type
-        lowers = torch.is_autocast_enabled(device) and device != "cpu"
-        kept = torch.get_autocast_dtype(device) if lowers else weights
+        lower = None if device == "cpu" else autocast_dtype(device)
+        kept = weights if lower is None else lower
         first = tuple(s.to(kept).contiguous() for s in state)
-        with torch.autocast(device, enabled=lowers):
+        with torch.autocast(device, enabled=lower is not None):
             outputs, new = self.module(x.to(kept), first if self.module.mode == "LSTM" else first[0])
         return outputs, tuple(s.to(weights) for s in (new if isinstance(new, tuple) else (new,)))

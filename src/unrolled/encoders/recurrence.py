@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import Cell, State
-from unrolled.encoders.checks import autocasts, check_arguments, check_input, check_rate, check_state
+from unrolled.encoders.autocast import autocast_dtype
+from unrolled.encoders.checks import check_arguments, check_input, check_rate, check_state
 from unrolled.encoders.unroll import Step, unroll, unroll_packed
 from unrolled.encoders.zoneout import zoned
 
@@ -316,7 +317,7 @@ class Recurrence(nn.Module):
 
     def _weights_now(self, k: int, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The weights of one layer and direction as they are at this moment, recurrent ones with the step's dropout."""
-        lower = torch.get_autocast_dtype(x.device.type) if autocasts(x) else None
+        lower = autocast_dtype(x.device.type)
         for weight, name in self._weight_names[k].items():
             value: Tensor = getattr(self, name)
             if self.training and self.weight_dropout and weight in self._cells[k].recurrent_weights:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from unrolled.encoders.autocast import autocast_dtype
 from unrolled.training.carry import Carry
 from unrolled.training.direction import DirectionReading
 
@@ -48,11 +49,8 @@ class _Recomputed(torch.autograd.Function):
         outputs, after = one(flat, Carry((*tensors[:states], *masks), tensors[states : len(batch)]), entered)
         ctx.one, ctx.entered, ctx.batch = one, entered, batch
         device = flat.device.type
-        ctx.autocast = {
-            "device_type": device,
-            "enabled": torch.is_autocast_enabled(device),
-            "dtype": torch.get_autocast_dtype(device),
-        }
+        lower = autocast_dtype(device)
+        ctx.autocast = {"device_type": device, "enabled": lower is not None, "dtype": lower}
         ctx.save_for_backward(flat, table, *tensors)
         last = (*after.state[:states], *after.pooled)
         return last if outputs is None else (outputs, *last)

@@ -1,8 +1,8 @@
 """The size of the gradient."""
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from unrolled.training.callbacks.event_log import logs_after_this_step, write_scalars
@@ -16,5 +16,5 @@ class GradientNorm(Callback):
     ) -> None:
         if logs_after_this_step(trainer):
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-            norm = float(get_total_norm(gradients)) if gradients else 0.0
+            norm = float(torch.stack([gradient.norm() for gradient in gradients]).norm()) if gradients else 0.0
             write_scalars(trainer, {"optim/gradient_norm": norm}, trainer.global_step)
