@@ -74,3 +74,22 @@ def test_the_average_is_validated_saved_and_tested(tiny, batches, make_trainer, 
     trainer.test(tiny, batches(1), ckpt_path=checkpoint_to_test(trainer)[0], verbose=False)
     torch.testing.assert_close(tiny.head.bias.detach(), average)
     assert not torch.allclose(current, average)
+
+
+def test_an_interrupt_in_validation_does_not_take_the_average_for_the_weights(
+    tiny, batches, make_trainer, tmp_path
+) -> None:
+    """Validation runs with the average in the place of the weights."""
+    current = []
+    tiny.on_train_batch_end = lambda *_: current.append(tiny.head.bias.detach().clone())
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    tiny.on_validation_batch_start = lambda *_: interrupt()
+    savers = [AveragedWeights(decay=0.8), LastCheckpoint(tmp_path / "c")]
+    with pytest.raises(SystemExit):
+        make_trainer(savers, enable_checkpointing=True).fit(tiny, batches(3), batches(1))
+    saved = torch.load(tmp_path / "c" / "last.ckpt", weights_only=True)
+    torch.testing.assert_close(saved["current_model_state"]["head.bias"], current[-1])
+    assert not torch.allclose(saved["state_dict"]["head.bias"], current[-1])

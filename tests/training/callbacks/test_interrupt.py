@@ -5,7 +5,7 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from unrolled.training.callbacks.interrupt import InterruptBetweenSteps
+from unrolled.training.callbacks.interrupt import InterruptBetweenSteps, Terminated
 from unrolled.training.callbacks.progress import Progress
 
 
@@ -65,3 +65,49 @@ def test_the_second_signal_gets_through_at_once(tiny, batches, make_trainer) -> 
     with pytest.raises(SystemExit):
         make_trainer([InterruptBetweenSteps()]).fit(tiny, batches(2))
     assert reached == ["after the first"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_what_a_cluster_sends_stops_before_the_next_step(tiny, batches, make_trainer, number) -> None:
+    tiny.before_step = lambda step: os.kill(os.getpid(), number) if step == 1 else None
+    before = signal.getsignal(number)
+    trainer = make_trainer([InterruptBetweenSteps()])
+    with pytest.raises(SystemExit) as stopped:
+        trainer.fit(tiny, batches(5))
+    assert isinstance(stopped.value.__context__, Terminated)
+    assert stopped.value.__context__.signal == number
+    assert trainer.global_step == 2
+    assert signal.getsignal(number) == before
+
+
+def test_gradients_that_wait_for_their_step_are_not_left_behind(tiny, batches, make_trainer) -> None:
+    """The signal comes with the second of three accumulated batches: the third is still read."""
+    tiny.before_step = lambda step: seen.append(step)
+    seen: list[int] = []
+    tiny.on_train_batch_start = lambda batch, index: os.kill(os.getpid(), signal.SIGTERM) if index == 1 else None
+    trainer = make_trainer([InterruptBetweenSteps()], accumulate_grad_batches=3, max_epochs=1)
+    with pytest.raises(SystemExit):
+        trainer.fit(tiny, batches(9))
+    assert (len(seen), trainer.global_step) == (3, 1)
+
+
+def test_a_stop_comes_before_validation_and_not_after(tiny, batches, make_trainer) -> None:
+    tiny.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 1 else None
+    validated = []
+    tiny.on_validation_start = lambda: validated.append(tiny.global_step)
+    with pytest.raises(SystemExit):
+        make_trainer([InterruptBetweenSteps()], val_check_interval=2).fit(tiny, batches(6), batches(1))
+    assert validated == []
+
+
+def test_inside_validation_a_signal_works_at_once(tiny, batches, make_trainer) -> None:
+    reached = []
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        reached.append("after it")
+
+    tiny.on_validation_batch_start = lambda batch, index: interrupt()
+    with pytest.raises(SystemExit):
+        make_trainer([InterruptBetweenSteps()], max_epochs=1).fit(tiny, batches(2), batches(2))
+    assert reached == []

@@ -20,7 +20,7 @@ from unrolled.encoders.embedding import Embedding
 from unrolled.training.callbacks.checkpoints import AveragedWeights
 from unrolled.training.callbacks.history import History
 from unrolled.training.callbacks.progress import Progress
-from unrolled.training.callbacks.resume_points import ResumePoints, cut_event_files, points
+from unrolled.training.callbacks.resume_points import ResumePoints, cut_event_files, newest_intact_point, points
 from unrolled.training.checkpoint_files import AtomicCheckpointIO, load_intact
 from unrolled.training.classifier import Classifier
 from unrolled.training.readout import KINDS
@@ -35,6 +35,8 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
     """Train from the beginning or from ``point``; what is comparable of the outcome."""
 
     def run(point: Path | None = None, schedule: str = "stream", averaged: bool = False, **options: Any) -> dict:
+        saving = {name: options.pop(name) for name in ("every_n_steps", "every_minutes", "keep") if name in options}
+        saving = {"every_n_steps": 1, "every_minutes": None, "keep": 1000} | saving
         pl.seed_everything(5 if point is None else 99, verbose=False)
         model = Classifier(
             Embedding(11, 3, dropout=0.2, word_dropout=0.1),
@@ -57,7 +59,7 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
         )
         trainer = pl.Trainer(
             callbacks=[
-                ResumePoints(tmp_path / "points", every_n_steps=1, every_minutes=None, keep=1000),
+                ResumePoints(tmp_path / "points", **saving),
                 *([AveragedWeights(decay=0.8)] if averaged else []),
                 progress,
                 history,
@@ -121,3 +123,48 @@ def test_from_every_point_a_run_ends_as_if_it_had_never_stopped(session: Session
         for name, value in resumed["weights"].items():
             assert torch.equal(value, whole["weights"][name]), f"{name} differs after a resumption at step {done}"
         assert curves(tmp_path) == whole_curves, f"other curves after a resumption at step {done}"
+
+
+@pytest.mark.parametrize("schedule", ["stream", "documents"])
+def test_points_are_taken_as_asked_and_the_newest_stay(session: Session, tmp_path, schedule) -> None:
+    """Every 4 steps, before the end of each epoch, and not twice for the same step."""
+    whole = session(schedule=schedule, every_n_steps=4, keep=1000)
+    taken = sorted(int(path.stem.removeprefix("step-")) for path in points(tmp_path / "points"))
+    per_epoch = whole["step"] // 2
+    expected, last = [], 0
+    for step in range(1, whole["step"]):
+        if step - last >= 4 or step % per_epoch == per_epoch - 1:
+            expected.append(step)
+            last = step
+    assert taken == expected
+    session(schedule=schedule, every_n_steps=2, keep=2)
+    assert len(points(tmp_path / "points")) == 2
+    assert points(tmp_path / "points")[0].stem == f"step-{taken[-1]:08d}"
+
+
+def test_points_are_taken_by_the_clock(session: Session, tmp_path) -> None:
+    session(every_n_steps=None, every_minutes=1e-9, keep=1000)
+    by_clock = points(tmp_path / "points")
+    session(every_n_steps=None, every_minutes=1e9, keep=1000)
+    assert len(by_clock) == 21, "each step but the first has one before it"
+
+
+def test_the_newest_undamaged_point_is_found(session: Session, tmp_path) -> None:
+    session(every_n_steps=5, keep=3)
+    newest, second, third = points(tmp_path / "points")
+    assert newest_intact_point(tmp_path / "points") == (newest, [])
+    newest.write_bytes(newest.read_bytes()[:-100])
+    torch.save({"state_dict": {}}, second)
+    found, damaged = newest_intact_point(tmp_path / "points")
+    assert found == third
+    assert [path for path, _ in damaged] == [newest, second]
+    assert damaged[1][1] == "it is no resume point"
+    third.write_bytes(b"")
+    assert newest_intact_point(tmp_path / "points")[0] is None
+
+
+def test_event_files_are_cut_back_to_the_point(tmp_path) -> None:
+    for name, size in (("a", 7), ("b", 5), ("c", 3)):
+        (tmp_path / f"events.out.tfevents.{name}").write_bytes(bytes(size))
+    cut_event_files(tmp_path, {"events.out.tfevents.a": 4, "events.out.tfevents.b": 6})
+    assert {path.name[-1]: path.stat().st_size for path in tmp_path.iterdir()} == {"a": 4, "b": 5}

@@ -77,3 +77,12 @@ def test_peak_memory_sees_a_buffer_that_is_gone_again() -> None:
     buffer = torch.ones(50 * 2**20, dtype=torch.uint8)  # 50 MiB
     del buffer
     assert peak_memory_mb(cpu) >= before + 40
+
+
+def test_speed_of_a_resumed_run_is_over_all_its_sessions(tiny, batches, make_trainer) -> None:
+    speed, later = Speed(skip_steps=0), Speed(skip_steps=0)
+    make_trainer([speed], max_epochs=1).fit(tiny, batches(4))
+    later.load_state_dict(speed.state_dict())
+    make_trainer([later], max_epochs=1).fit(tiny, batches(6))
+    assert later.result()["measured_steps"] == speed.result()["measured_steps"] + 6
+    assert later.result()["peak_memory_mb"] >= speed.result()["peak_memory_mb"]
