@@ -7,7 +7,7 @@ ARGS ?=
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format tensorboard sweep compare bench clean
+.PHONY: help setup train test lint format tensorboard sweep compare bench clean clean-runs clean-cache setup-torchtext test-torchtext
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,26 @@ compare: $(READY) ## Compare the runs: make compare ARGS="runs --format md"
 bench: $(READY) ## Time the recurrences against torch.nn: make bench ARGS="--batch 64"
 	$(BIN)/python benchmark.py $(ARGS)
 
+clean-cache: $(READY) ## Remove fetched and tokenised data (never runs)
+	$(BIN)/python -m unrolled.data.clear
+
+setup-torchtext: .venv-torchtext/.ready ## Make the environment of torchtext 0.18 (torch 2.3; about 5 GB, five minutes)
+
+.venv-torchtext/.ready: requirements-torchtext.txt
+	test -x .venv-torchtext/bin/python || $(PYTHON) -m venv .venv-torchtext
+	.venv-torchtext/bin/python -m pip install --quiet --requirement requirements-torchtext.txt
+	.venv-torchtext/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test-torchtext: setup-torchtext ## Run the tests that need torchtext, in its environment
+	.venv-torchtext/bin/python -m pytest -m torchtext tests/data/test_torchtext_text.py \
+	  tests/data/sources/test_torchtext_sets.py $(ARGS)
+
 clean: ## Remove the environment and what tools left, never runs or data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+clean-runs: ## Remove all runs, after asking: make clean-runs LOGDIR=runs
+	@if ! test -d $(LOGDIR); then echo "There is no directory $(LOGDIR)."; exit 0; fi; \
+	  du -sh $(LOGDIR); printf 'Remove every run in $(LOGDIR)? [y/N] '; read -r answer; \
+	  if test "$$answer" = y; then rm -rf $(LOGDIR); else echo "Kept."; fi

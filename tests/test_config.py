@@ -39,7 +39,7 @@ def composed(*overrides: str) -> DictConfig:
 
 def choice(file: Path) -> str:
     group, name = file.parent.as_posix(), file.stem
-    return f"{'+' if group in ('sweep', 'hydra') else ''}{group}={name}"
+    return f"{'+' if group == 'hydra' else ''}{group}={name}"
 
 
 def test_there_are_configs_in_every_group_of_the_defaults() -> None:

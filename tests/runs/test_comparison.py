@@ -98,6 +98,16 @@ def test_groups_are_sections_with_their_own_best(record, tmp_path) -> None:
         compare(find_runs([tmp_path]), group="layer")
 
 
+def test_runs_on_different_data_are_never_ranked_together(record, tmp_path) -> None:
+    for data, models in (("tweets", {"lstm": 0.6, "gru": 0.7}), ("news", {"lstm": 0.9, "gru": 0.8})):
+        for model, accuracy in models.items():
+            record(model, 0, accuracy, config={"data": {"_target_": "x.Tables", "corpus": data}}, data=data)
+    comparison = compare(find_runs([tmp_path]))
+    assert [section.title for section in comparison.sections] == ["data=tweets", "data=news"]
+    assert [section.rows[0].runs[0].model for section in comparison.sections] == ["gru", "lstm"]
+    assert comparison.keys == ["model"], "what only names the data set again is no column"
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -5,10 +5,11 @@ import os
 import pytest
 import torch
 from rich.console import Console
+from tests.conftest import QUICK, program
 
-from unrolled.runs.environment import PARALLEL_VARIABLE
-from unrolled.runs.results import load_result
-from unrolled.runs.sweep import finished_run, preserved_state, print_summary, read_notes, skip_finished
+from unrolled.runs.environment import describe_environment
+from unrolled.runs.results import find_runs, load_result
+from unrolled.runs.sweep import finished_run, jobs_at_once, preserved_state, print_summary, read_notes, skip_finished
 
 
 def test_a_finished_run_is_found_by_its_configuration(record, tmp_path) -> None:
@@ -48,11 +49,27 @@ def test_what_a_job_sets_for_the_process_is_put_back(monkeypatch) -> None:
 
 def test_jobs_side_by_side_share_the_cores(monkeypatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    monkeypatch.setenv(PARALLEL_VARIABLE, "4")
     before = torch.get_num_threads()
-    with preserved_state():
+    with preserved_state(jobs=4):
         assert torch.get_num_threads() == 2
+        assert describe_environment()["timed_in_parallel"]
     assert torch.get_num_threads() == before
+    assert not describe_environment()["timed_in_parallel"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "jobs"),
+    [
+        ({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, 1),
+        ({"_target_": "hydra_plugins.a.JoblibLauncher", "n_jobs": 3}, 3),
+        ({"_target_": "hydra_plugins.a.JoblibLauncher", "n_jobs": -1}, 8),
+        ({"_target_": "hydra_plugins.a.LocalLauncher"}, 8),
+        ({"_target_": "hydra_plugins.a.SlurmLauncher"}, 1),
+    ],
+)
+def test_launchers_tell_how_many_jobs_share_the_machine(monkeypatch, launcher, jobs) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert jobs_at_once(launcher) == jobs
 
 
 def test_the_summary_has_every_job(record, tmp_path) -> None:
@@ -73,3 +90,21 @@ def test_the_summary_has_every_job(record, tmp_path) -> None:
     assert "job 2 (model=rnn): model.dropout=2: a share" in text
     assert "lstm" in text
     assert "gru" in text
+
+
+def test_a_sweep_goes_on_after_a_failure_and_does_not_repeat_what_is_done(tmp_path) -> None:
+    """Of three jobs one cannot work; the second time only that one is tried, and the others are in the table again."""
+    command = ["train.py", "-m", *QUICK, "data.limit=100", "trainer.max_epochs=1", f"output_dir={tmp_path}"]
+    command += ["model=lstmp", "model.proj_size=16,99,8"]
+    first = program(*command)
+    assert first.returncode == 1, first.stderr
+    assert "3 jobs: 2 done now, 1 failed" in first.stdout
+    assert "model.proj_size=99: must be smaller than model.hidden_size=32" in first.stdout
+    assert "Traceback" not in first.stdout + first.stderr
+    done = find_runs([tmp_path])
+    assert [run.status for run in done] == ["ok", "ok"]
+    second = program(*command)
+    assert second.returncode == 1
+    assert "3 jobs: 0 done now, 2 finished before and not done again, 1 failed" in second.stdout
+    assert [run.directory for run in find_runs([tmp_path])] == [run.directory for run in done]
+    assert load_result(tmp_path / "latest").directory == done[-1].directory

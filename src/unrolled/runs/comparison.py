@@ -184,6 +184,8 @@ def compare(
         )
     configurations = _configurations(kept)
     keys = differing_keys(configurations)
+    if group is None and len({row.runs[0].data for row in configurations}) > 1:
+        group = "data"  # accuracies on different documents cannot be ranked
     for row in configurations:
         row.settings = {key: row.flat.get(key, "-") for key in keys}
     sections = [Section(title, rows) for title, rows in _sections(configurations, group)]
@@ -191,7 +193,8 @@ def compare(
         _sort(section, sort, readable)
     troubled = [run for run in kept if run.status != "ok"]
     troubled += [run for run in runs if run.status == "unreadable"]
-    return Comparison(sections, [key for key in keys if key != group], troubled, _notes(sections))
+    shown = [key for key in keys if key != group and any(_varies(key, section.rows) for section in sections)]
+    return Comparison(sections, shown, troubled, _notes(sections))
 
 
 def flatten(run: RunResult) -> dict[str, str]:
@@ -235,6 +238,10 @@ def difference(first: RunResult, second: RunResult) -> list[tuple[str, str, str]
     rows = [(key, one.get(key, "-"), two.get(key, "-")) for key in dict.fromkeys([*one, *two])]
     rows += [(column.title, column.text(column.of(first)), column.text(column.of(second))) for column in COLUMNS]
     return [row for row in rows if row[1] != row[2]]
+
+
+def _varies(key: str, rows: Sequence[Configuration]) -> bool:
+    return len({row.flat.get(key) for row in rows}) > 1
 
 
 def _configurations(runs: Iterable[RunResult]) -> list[Configuration]:

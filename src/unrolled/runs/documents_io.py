@@ -227,8 +227,8 @@ class Writer:
                 self._table.writerow([*names, *self._free(names)])
             if names != self.columns:
                 raise UserError(
-                    f"a row has the keys {', '.join(names)}, the first one had {', '.join(self.columns or [])}: a table "
-                    "needs the same in each; write output_format=jsonl"
+                    f"a row has the keys {', '.join(names)}, the first one had {', '.join(self.columns or [])}: a "
+                    "table needs the same in each; write output_format=jsonl"
                 )
             self._table.writerow([*map(_text, cells), *map(_text, values)])
 

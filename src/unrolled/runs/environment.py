@@ -30,7 +30,7 @@ def describe_environment(device: torch.device | str = "cpu", precision: str = "3
         "interop_threads": torch.get_num_interop_threads(),
         "cores": os.cpu_count(),
         "tf32": bool(torch.backends.cuda.matmul.allow_tf32) if device.type == "cuda" else None,
-        "timed_in_parallel": int(os.environ.get(PARALLEL_VARIABLE, "1") or "1") > 1,
+        "timed_in_parallel": int(os.environ.get(PARALLEL_VARIABLE) or 1) > 1,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},

@@ -1,6 +1,7 @@
 """Sweeps (`python train.py -m ...`): a failing job stops no other, what is finished is not done again."""
 
 import gc
+import importlib
 import json
 import logging
 import os
@@ -26,6 +27,11 @@ from unrolled.runs.results import RunResult, config_hash, describe_error, find_r
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+EXTRAS = {  # plugin of Hydra -> optional dependency of this project that brings it
+    "hydra_joblib_launcher": "parallel",
+    "hydra_submitit_launcher": "cluster",
+    "hydra_optuna_sweeper": "search",
+}
 JOBS = "jobs"  # in the sweep's directory: a note per job
 SAME_AS = "same_as.txt"  # in the directory of a job that was not done again: the run that has its results
 
@@ -39,7 +45,7 @@ def run_job(task: Callable[[DictConfig], T], config: DictConfig) -> T | None:
     directory = Path(hydra.runtime.output_dir)
     note: dict[str, Any] = {"overrides": list(hydra.overrides.task), "run": str(directory), "error": None}
     value = None
-    with preserved_state():
+    with preserved_state(jobs_at_once(hydra.launcher)):
         try:
             value = task(config)
         except Exception as error:
@@ -55,19 +61,29 @@ def run_job(task: Callable[[DictConfig], T], config: DictConfig) -> T | None:
     return value
 
 
-@contextmanager
-def preserved_state() -> Iterator[None]:
-    """Put back what a job sets for the whole process: threads, precision of products, determinism, the seed variable.
+def jobs_at_once(launcher: Mapping[str, Any]) -> int:
+    """How many jobs the chosen launcher runs side by side on this machine, as far as it can be told."""
+    name = str(launcher.get("_target_")).rpartition(".")[2]
+    cores = os.cpu_count() or 1
+    if name == "JoblibLauncher":
+        jobs = int(launcher["n_jobs"])
+        return jobs if jobs > 0 else cores
+    return cores if name == "LocalLauncher" else 1  # submitit on this machine starts all of them at once
 
-    Beside other jobs (a parallel launcher sets the environment variable UNROLLED_PARALLEL_JOBS) the job starts with
-    its share of the cores.
+
+@contextmanager
+def preserved_state(jobs: int = 1) -> Iterator[None]:
+    """Put back what a job sets for the whole process: threads, precision of products, determinism, variables.
+
+    jobs: how many run at the same time on this machine. With more than one a job starts with its share of the cores,
+    and the environment variable UNROLLED_PARALLEL_JOBS says so to whoever takes timings.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     deterministic = torch.are_deterministic_algorithms_enabled()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    variables = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
-    jobs = int(os.environ.get(PARALLEL_VARIABLE, "1") or "1")
+    variables = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", PARALLEL_VARIABLE)}
     if jobs > 1:
+        os.environ[PARALLEL_VARIABLE] = str(jobs)
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     try:
         yield
@@ -109,6 +125,22 @@ def skip_finished(root: Path, config: Mapping[str, Any], directory: Path) -> Run
 
 class SweepSummary(Callback):
     """Hydra's hook for the end of a sweep: a table of all its runs; exit status 1 where a job failed."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Stop in one sentence where a launcher or sweeper was chosen that is not installed."""
+        for part in ("launcher", "sweeper"):
+            module = str(config.hydra[part].get("_target_")).rpartition(".")[0]
+            extra = next((extra for plugin, extra in EXTRAS.items() if plugin in module), None)
+            if extra is not None:
+                try:
+                    importlib.import_module(module)
+                except ImportError as error:
+                    choice = config.hydra.runtime.choices[f"hydra/{part}"]
+                    sys.stderr.write(
+                        f"error: hydra/{part}={choice} needs a package that is not installed ({error}); run "
+                        f"`pip install -e '.[{extra}]'`\n"
+                    )
+                    raise SystemExit(2) from None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         notes = read_notes(Path(config.hydra.sweep.dir))
