@@ -10,6 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from unrolled.data.corpus import TokenCorpus
@@ -254,6 +255,24 @@ def test_bf16_keeps_states_and_sums_in_float32(
         (carry,) = model._stream[0]  # type: ignore[index]
         assert {statistic.dtype for statistic in carry.pooled} == {torch.float32}
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("lower", ["bf16-mixed", "16-mixed"])
+def test_clipping_goes_with_fused_optimizers_under_mixed_precision(make_corpus: Make, lower: str) -> None:
+    """Without scale, and with one: float16's gradients are clipped after the scale is taken out."""
+    found = []
+    for fused in (False, True):
+        model = classifier()
+        model._optimizer = lambda parameters, fused=fused: torch.optim.SGD(parameters, lr=0.5, fused=fused)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0) if lower == "16-mixed" else None
+        plugin = MixedPrecision(lower, "cpu", scaler)  # type: ignore[arg-type]
+        order = DocumentsSchedule(make_corpus([4] * 6), 6, 2)
+        fit(model, order, gradient_clip_val=0.1, plugins=[plugin])
+        found.append(weights(model))
+        before = weights(classifier())
+        moved = torch.cat([(found[-1][name] - before[name]).flatten() for name in before])
+        assert moved.norm().item() == pytest.approx(0.5 * 0.1, rel=1e-2), "learning rate times the clipped norm"
+    assert_same(found[1], found[0], 1e-6)
 
 
 # ---- both directions ------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.apply_func import move_data_to_device
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.plugins.precision import MixedPrecision, Precision
+from pytorch_lightning.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
@@ -190,6 +191,26 @@ class Classifier(pl.LightningModule):
             return optimizer
         scheduler = self._scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, with fused optimizers under mixed precision, too.
+
+        Lightning refuses those because they divide by the loss scale inside ``step()``, after clipping. bfloat16 has no
+        scale; for float16 the gradients are unscaled here, which the scaler takes note of.
+        """
+        plugin = self.trainer.precision_plugin
+        if not isinstance(plugin, MixedPrecision) or not gradient_clip_val:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        if plugin.scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            plugin.scaler.unscale_(optimizer)
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
 
     def _start(self, block: Block) -> list[list[Carry]]:
         return self.reading.start(self.encoder, self.readout, block.rows, block.tokens.device)
