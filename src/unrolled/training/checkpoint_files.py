@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-
 UNFINISHED = ".tmp"  # ends the names of files that are being written, or were when their process was killed
 
 

@@ -57,7 +57,8 @@ class Speed(Callback):
     (its share is logged apart), validation and checkpointing at the epoch's end left out. The clock is read at
     window edges, which are the steps that Lightning logs anyway (``log_every_n_steps``), and only there is the
     device waited for. The first ``skip_steps`` optimizer steps, in which allocators and kernels warm up, belong to
-    no window, after a resumption anew; the windows before it still count. Put this callback last, so that the others' work does not count as waiting for data.
+    no window, after a resumption anew; the windows before it still count. Put this callback last, so that the others'
+    work does not count as waiting for data.
 
     A batch must have ``num_tokens`` and ``num_positions``; under DDP they are summed over the ranks.
     """
