@@ -10,6 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 from unrolled.errors import UserError
 from unrolled.runs.comparison import Comparison
 
+CATEGORIES = ("val", "train", "test", "progress", "optim", "speed")  # what is a curve, in the order of the tab
+
 Curve = tuple[np.ndarray, np.ndarray]  # steps and values, each (S,)
 
 
@@ -54,7 +56,8 @@ def write_bands(comparison: Comparison, folder: Path) -> list[Path]:
             continue
         directory = folder / _unused(folder, row.label)
         with SummaryWriter(str(directory)) as writer:
-            tags = [tag for tag in of_runs[0] if all(tag in curves for curves in of_runs)]
+            shared = [tag for tag in of_runs[0] if all(tag in curves for curves in of_runs)]
+            tags = sorted((tag for tag in shared if tag.split("/")[0] in CATEGORIES), key=_rank)
             for tag in tags:
                 for step, mean, deviation in zip(*band([curves[tag] for curves in of_runs]), strict=True):
                     writer.add_scalar(f"{tag}/mean", mean, int(step))
@@ -65,6 +68,10 @@ def write_bands(comparison: Comparison, folder: Path) -> list[Path]:
     if not written:
         raise UserError("--tensorboard: none of these runs has event files; train with logger=tensorboard")
     return written
+
+
+def _rank(tag: str) -> tuple[int, str]:
+    return CATEGORIES.index(tag.split("/")[0]), tag
 
 
 def _layout(tags: Sequence[str]) -> Mapping[str, Mapping[str, list[str | list[str]]]]:
