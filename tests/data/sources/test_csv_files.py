@@ -184,6 +184,8 @@ def test_an_unclosed_quote_in_a_large_file_does_not_fill_the_memory(
     message = refusal('text,label\nfine,pos\n"open,neg\n' + "more words,pos\n" * 10_000, tmp_path)
     assert "record 2 (line 3) to line 3" in message  # a line of 5,000 characters further on, not of 150,000
     assert "not closed" in message
+    message = refusal("text,label\nfine,pos\n" + "word " * 2000 + ",neg\n", tmp_path)
+    assert "record 2 (line 3) has more than 5,000 characters in a line" in message
 
 
 def test_nul_characters_and_utf_16_without_a_mark(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ class _Lines(Iterator[str]):
         self.current.append(line)
         self.size += len(line)
         if self.size > LONGEST_RECORD:
-            raise csv.Error("unexpected end of data")
+            raise csv.Error("record too long")
         if "\0" in line:
             self.zeros = True
         return line
@@ -214,6 +214,11 @@ class _Records(Iterator[list[str]]):
 
     def _broken_quote(self) -> str:
         text = "".join(self.lines.current)
+        if self.lines.size > LONGEST_RECORD and not (self.quoting and '"' in text):
+            return (
+                f"{self.place} has more than {LONGEST_RECORD:,} characters in a line; check that this is a table, or "
+                f"cut such texts before"
+            )
         return (
             f"{self.place} to line {self.lines.number}, {self._column(text)}: a quoted field is not closed properly; "
             f'double each quote inside a quoted field (""), or set data.quoting=false if quotes are plain characters'
