@@ -51,7 +51,8 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
         )
         corpus = make_corpus(LENGTHS)
         prepared = SimpleNamespace(train=corpus, valid=corpus.select(range(5)), test=corpus.select(range(3, 8)))
-        data = DocumentsDataModule(prepared, schedule, batch_size=2, chunk_len=3, eval_batch_size=2, seed=7)
+        stride = options.pop("stride", None)
+        data = DocumentsDataModule(prepared, schedule, 2, chunk_len=3, eval_batch_size=2, seed=7, stride=stride)
         history, progress = History(), Progress()
         read: list[Any] = []
         model.on_train_batch_start = lambda batch, index: read.append(
@@ -99,7 +100,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
         {"schedule": "stream"},
         {"schedule": "documents"},
         {"schedule": "documents", "averaged": True, "val_check_interval": 2},
-        {"schedule": "stream", "accumulate_grad_batches": 3, "val_check_interval": 4, "max_epochs": 3},
+        {"schedule": "stream", "stride": 2, "accumulate_grad_batches": 3, "val_check_interval": 4, "max_epochs": 3},
         {"schedule": "stream", "max_steps": 17, "max_epochs": -1},
         {"schedule": "documents", "check_val_every_n_epoch": 2, "max_epochs": 3},
     ],
