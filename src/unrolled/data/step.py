@@ -103,7 +103,7 @@ class Step:
     num_positions: int  # with padding: what is computed
     num_chunks: int  # chunks of documents: rows of blocks that have something to read
     num_carried: int  # of these chunks, those that go on from a carried state
-    num_idle: int  # rows of blocks that have nothing to read
+    num_idle: int  # rows of blocks that have no document
     normalizer: float  # documents per step and rank, on average: what the summed loss is divided by
 
     @property
@@ -244,7 +244,7 @@ def _step(
         num_positions=len(tokens),
         num_chunks=int(read.sum()),
         num_carried=int((read & (begin > 0)).sum()),
-        num_idle=int((~read).sum()),
+        num_idle=int(idle[of].sum()),
         normalizer=normalizer,
     )
 

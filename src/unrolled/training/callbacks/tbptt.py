@@ -16,7 +16,7 @@ class TBPTT(Callback):
 
     ``tbptt/chunks_per_step``   chunks of documents per optimizer step
     ``tbptt/padding_share``     of all positions computed, those that hold no token, in idle rows too
-    ``tbptt/idle_share``        of all rows of blocks, those that have nothing to read (slots of a stream)
+    ``tbptt/idle_share``        of all rows of blocks, those that have no document (slots of a stream)
     ``tbptt/carried_share``     of all chunks, those that go on from a carried state; the others begin a document
     ``tbptt/reread_share``      of all tokens read, those that an earlier step had read (a stream with k1 < k2)
 
@@ -25,7 +25,7 @@ class TBPTT(Callback):
     """
 
     def __init__(self) -> None:
-        self._counts = torch.zeros(7, dtype=torch.float64)
+        self._counts = torch.zeros(8, dtype=torch.float64)
         self._last_step = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,7 +50,8 @@ class TBPTT(Callback):
     ) -> None:
         stepped = trainer.global_step > self._last_step  # not while gradients accumulate
         self._last_step = trainer.global_step
-        own = (batch.num_chunks, batch.num_carried, batch.num_idle, batch.num_read, batch.num_tokens)
+        rows = len(batch.lengths)
+        own = (batch.num_chunks, batch.num_carried, batch.num_idle, rows, batch.num_read, batch.num_tokens)
         self._counts += torch.tensor([stepped, *own, batch.num_positions], dtype=torch.float64)
         if stepped and logged_this_step(trainer):
             self._write(trainer, pl_module)
@@ -61,11 +62,11 @@ class TBPTT(Callback):
         if trainer.world_size > 1:
             counts = trainer.strategy.reduce(counts.to(pl_module.device), reduce_op="sum")
             counts[0] /= trainer.world_size
-        steps, chunks, carried, idle, read, tokens, positions = counts.tolist()
+        steps, chunks, carried, idle, rows, read, tokens, positions = counts.tolist()
         scalars = {
             "tbptt/chunks_per_step": chunks / steps,
             "tbptt/padding_share": 1 - read / max(positions, 1),
-            "tbptt/idle_share": idle / max(chunks + idle, 1),
+            "tbptt/idle_share": idle / max(rows, 1),
             "tbptt/carried_share": carried / max(chunks, 1),
             "tbptt/reread_share": 1 - tokens / max(read, 1),
         }

@@ -1,0 +1,266 @@
+"""How much memory does a training step take as documents grow? Run: python experiments/memory/run.py
+
+Every measurement has a process of its own, which trains on one document with Lightning's Trainer and reports its peak
+resident memory. The default LSTMP, embedding and readout are used, with a vocabulary of 60,000.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.loader import StepLoader
+from unrolled.data.schedule import DocumentsSchedule, Schedule, StreamSchedule
+from unrolled.encoders import build
+from unrolled.encoders.embedding import Embedding
+from unrolled.training.classifier import Classifier
+from unrolled.training.memory import peak_memory_mb, reset_peak_memory
+from unrolled.training.reading import Reading
+from unrolled.training.readout import Concat
+
+HERE = Path(__file__).resolve().parent
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+LENGTHS = (3_000, 10_000, 30_000, 100_000, 300_000)  # tokens
+RETAINED = 30_000  # tokens; what retain takes beyond, few machines have
+VOCABULARY = 60_000
+CHUNK = 100  # time steps; 64 for stream
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to train, or to evaluate."""
+
+    name: str
+    schedule: str  # documents or stream
+    reading: Reading = field(default_factory=Reading)
+    training: bool = True
+
+
+MODES = (
+    Mode("exact, retain", "documents", Reading(exact=True)),
+    Mode("exact, recompute", "documents", Reading(exact=True, recompute=True)),
+    Mode("truncated, retain", "documents"),
+    Mode("truncated, recompute", "documents", Reading(recompute=True)),
+    Mode("stream", "stream"),
+    Mode("evaluation", "documents", training=False),
+)
+BY_NAME = {mode.name: mode for mode in MODES}
+FLAT = ("exact, recompute", "truncated, recompute", "stream", "evaluation")  # what must not grow
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process."""
+
+    mode: str
+    length: int  # tokens of the document
+    peak_mb: float  # MiB resident, the interpreter and its libraries included
+    token_ids_mb: float  # MiB of the document's token ids, in the corpus and in the step
+    us_per_token: float
+
+
+def classifier(mode: Mode) -> Classifier:
+    """The default model: LSTMP of 128 and 64, embedding of 128, last, max and mean, all dropouts."""
+    torch.manual_seed(0)
+    return Classifier(
+        Embedding(VOCABULARY, 128, dropout=0.3, word_dropout=0.1),
+        build.lstm(128, 128, proj_size=64),
+        Concat(),
+        class_names=["a", "b", "c"],
+        reading=mode.reading,
+        schedule=mode.schedule,
+        loss="every" if mode.schedule == "stream" else "final",
+        dropout=0.5,
+    )
+
+
+def corpus(documents: int, length: int) -> TokenCorpus:
+    """Random tokens."""
+    tokens = np.random.default_rng(0).integers(2, VOCABULARY, documents * length, dtype=np.uint16)
+    numbers = np.arange(documents, dtype=np.int64)
+    table = np.arange(VOCABULARY, dtype=np.int32)
+    return TokenCorpus(tokens, table, numbers * length, np.full(documents, length), numbers % 3, numbers)
+
+
+def trainer(directory: str) -> pl.Trainer:
+    """One epoch on the CPU, nothing logged."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    return pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+        default_root_dir=directory,
+    )
+
+
+def measure(mode: Mode, length: int) -> Measured:
+    """Train on, or evaluate, one document of ``length`` tokens, in this process."""
+    torch.set_num_threads(1)
+    data = corpus(1, length)
+    order: Schedule = DocumentsSchedule(data, 1, CHUNK)
+    if mode.schedule == "stream":
+        order = StreamSchedule(data, 1, 64)
+    model = classifier(mode)
+    with tempfile.TemporaryDirectory() as directory:
+        runner = trainer(directory)
+        reset_peak_memory(torch.device("cpu"))
+        began = time.perf_counter()
+        if mode.training:
+            runner.fit(model, StepLoader(order))
+        else:
+            runner.validate(model, StepLoader(order), verbose=False)
+        seconds = time.perf_counter() - began
+    peak = peak_memory_mb(torch.device("cpu"))
+    ids = length * (data.tokens.itemsize + 8) / 2**20
+    return Measured(mode.name, length, peak, ids, 1e6 * seconds / length)
+
+
+def measured_apart(mode: Mode, length: int) -> Measured:
+    """`measure` in a fresh process."""
+    command = [sys.executable, __file__, "--measure", mode.name, str(length)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{mode.name} at {length:,} tokens failed:\n{done.stderr}")
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def time_ratio(documents: int, length: int, rounds: int) -> dict[str, float]:
+    """Seconds of an exact step with recompute over seconds with retain, alternating, on like batches: the median."""
+    torch.set_num_threads(1)
+    data = corpus(documents, length)
+    (step,) = (DocumentsSchedule(data, documents, CHUNK).steps(0)[i] for i in range(1))
+    models = [classifier(BY_NAME[name]) for name in ("exact, retain", "exact, recompute")]
+
+    def seconds(model: Classifier) -> float:
+        began = time.perf_counter()
+        torch.nn.functional.cross_entropy(model(step.blocks), step.labels).backward()
+        model.zero_grad()
+        return time.perf_counter() - began
+
+    pairs = [[seconds(model) for model in models] for _ in range(rounds + 1)][1:]  # the first warms up
+    return {
+        "documents": documents,
+        "length": length,
+        "ratio": statistics.median(recompute / retain for retain, recompute in pairs),
+        "us_per_token_retain": 1e6 * statistics.median(retain for retain, _ in pairs) / documents / length,
+        "us_per_token_recompute": 1e6 * statistics.median(recompute for _, recompute in pairs) / documents / length,
+    }
+
+
+def growth(rows: Sequence[Measured], mode: str) -> float:
+    """Peak at the greatest length over peak at the least, both above the token ids, minus 1."""
+    own = sorted((row for row in rows if row.mode == mode), key=lambda row: row.length)
+    first, last = own[0], own[-1]
+    return (last.peak_mb - last.token_ids_mb) / (first.peak_mb - first.token_ids_mb) - 1
+
+
+def cells(rows: Sequence[Measured]) -> tuple[list[str], list[list[str]]]:
+    """The table: a line per mode, a column per length, and the growth."""
+    lengths = sorted({row.length for row in rows})
+    peaks = {(row.mode, row.length): row.peak_mb for row in rows}
+    header = ["MiB, peak resident", *(f"{length:,} tokens" for length in lengths), "growth above token ids"]
+    lines = []
+    for mode in dict.fromkeys(row.mode for row in rows):
+        values = [f"{peaks[mode, length]:,.0f}" if (mode, length) in peaks else "" for length in lengths]
+        lines.append([mode, *values, f"{100 * growth(rows, mode):+.1f} %"])
+    return header, lines
+
+
+def plot(rows: Sequence[Measured]) -> Figure:
+    """Peak memory against document length."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for mode in dict.fromkeys(row.mode for row in rows):
+        own = sorted((row.length, row.peak_mb) for row in rows if row.mode == mode)
+        axes.plot(*zip(*own, strict=True), marker="o", label=mode, linestyle="-" if mode in FLAT else "--")
+    axes.set(xscale="log", xlabel="tokens of the document", ylabel="peak resident memory (MiB)", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def write(rows: Sequence[Measured], ratio: dict[str, float], folder: Path) -> None:
+    """results.json, memory.png, and the table between the marks of README.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = {"torch": torch.__version__, "rows": [asdict(row) for row in rows], "time": ratio}
+    (folder / "results.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    plot(rows).savefig(folder / "memory.png", dpi=120)
+    header, lines = cells(rows)
+    table = ["| " + " | ".join(line) + " |" for line in (header, ["---", *["---:"] * (len(header) - 1)], *lines)]
+    said = (
+        f"An exact step with recompute takes {ratio['ratio']:.2f} times the time of one with retain "
+        f"({ratio['us_per_token_recompute']:.0f} and {ratio['us_per_token_retain']:.0f} microseconds per token; "
+        f"{ratio['documents']:.0f} documents of {ratio['length']:,.0f} tokens, one thread, torch {torch.__version__})."
+    )
+    readme = folder / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else f"{BEGIN}\n{END}\n"
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text(
+        f"{before}{BEGIN}\n\n" + "\n".join(table) + f"\n\n{said}\n\n![memory](memory.png)\n\n{END}{after}",
+        encoding="utf-8",
+    )
+
+
+def study(modes: Sequence[Mode], lengths: Sequence[int], retained: int, say: Callable[[str], None]) -> list[Measured]:
+    """Modes at all lengths, each measurement in a process of its own."""
+    rows = []
+    for mode in modes:
+        for length in lengths:
+            if length <= retained or mode.name in FLAT:
+                rows.append(measured_apart(mode, length))
+                say(f"{mode.name}, {length:,} tokens: {rows[-1].peak_mb:,.0f} MiB")
+    return rows
+
+
+def main() -> int:
+    """Measure, show, write; 1 if anything grows by more than 5 % that must not."""
+    parser = argparse.ArgumentParser(description="Peak memory of a training step against document length.")
+    parser.add_argument("--quick", action="store_true", help="one mode, 300 and 3,000 tokens")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder for results.json, memory.png, README.md")
+    parser.add_argument("--measure", nargs=2, metavar=("MODE", "LENGTH"), help="one measurement in this process")
+    arguments = parser.parse_args()
+    if arguments.measure:
+        name, length = arguments.measure
+        sys.stdout.write(json.dumps(asdict(measure(BY_NAME[name], int(length)))) + "\n")
+        return 0
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    modes, lengths = (MODES[1:2], (300, 3_000)) if arguments.quick else (MODES, LENGTHS)
+    rows = study(modes, lengths, RETAINED, console.print)
+    ratio = time_ratio(4, 300, 3) if arguments.quick else time_ratio(32, 1_000, 9)
+    header, lines = cells(rows)
+    table = Table(*header)
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    console.print(f"time of exact with recompute over retain: {ratio['ratio']:.2f}")
+    write(rows, ratio, arguments.output)
+    grown = [mode.name for mode in modes if mode.name in FLAT and growth(rows, mode.name) > 0.05]
+    for mode in grown:
+        console.print(f"[red]{mode}: memory grows by {100 * growth(rows, mode):.1f} %")
+    return 1 if grown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

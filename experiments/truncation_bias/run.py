@@ -1,0 +1,175 @@
+"""How far is a truncated gradient from the exact one? Run: python experiments/truncation_bias/run.py
+
+Documents of 20 Newsgroups are read in chunks of 5 to 200 tokens, with weights as they are drawn and after some training
+steps; the gradients of embedding and encoder, truncated and exact, are compared over the same batches.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F
+
+from unrolled.data.config import OrangeTablesConfig, TextConfig
+from unrolled.data.prepare import PreparedData, prepare
+from unrolled.data.schedule import DocumentsSchedule
+from unrolled.encoders import build
+from unrolled.encoders.embedding import Embedding
+from unrolled.training.classifier import Classifier
+from unrolled.training.gradient_bias import gradient_bias
+from unrolled.training.reading import Reading
+from unrolled.training.readout import KINDS
+
+HERE = Path(__file__).resolve().parent
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+MODELS = {"rnn": build.rnn, "gru": build.gru, "lstm": build.lstm}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured, and on how much."""
+
+    chunk_lens: tuple[int, ...] = (5, 10, 20, 50, 100, 200)  # tokens
+    readouts: tuple[str, ...] = ("last", "concat")
+    max_tokens: int = 256  # of a document, from its beginning
+    hidden_size: int = 64
+    batches: int = 4  # whose mean gradients are compared
+    batch_size: int = 32
+    steps: int = 100  # of training, exact, before the second measurement
+    limit: int | None = None  # documents of the data set
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison."""
+
+    model: str
+    readout: str
+    trained_steps: int
+    chunk_len: int
+    relative_error: float
+    cosine: float
+
+
+def measure(model: Classifier, prepared: PreparedData, sizes: Sizes, chunk_len: int) -> tuple[float, float]:
+    """Relative error and cosine of the truncated gradient."""
+    schedule = DocumentsSchedule(prepared.valid, sizes.batch_size, chunk_len, shuffle=True)
+    steps = schedule.steps(0)
+    bias = gradient_bias(model, [steps[i] for i in range(min(sizes.batches, len(steps)))])
+    return bias.relative_error, bias.cosine
+
+
+def train(model: Classifier, prepared: PreparedData, sizes: Sizes) -> None:
+    """Adam with the exact gradient, clipped to norm 1."""
+    schedule = DocumentsSchedule(prepared.train, sizes.batch_size, 100)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    steps = schedule.steps(0)
+    for i in range(sizes.steps):
+        step = steps[i % len(steps)]
+        optimizer.zero_grad()
+        F.cross_entropy(model(step.blocks), step.labels).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+def study(prepared: PreparedData, sizes: Sizes, console: Console) -> list[Row]:
+    """All models and readouts, before and after training."""
+    rows = []
+    for name, make in MODELS.items():
+        for readout in sizes.readouts:
+            torch.manual_seed(0)
+            encoder = make(sizes.hidden_size, sizes.hidden_size)
+            embedding = Embedding(len(prepared.vocabulary), sizes.hidden_size)
+            model = Classifier(embedding, encoder, KINDS[readout](), prepared.labels, Reading(exact=True))
+            for trained in (0, sizes.steps):
+                if trained:
+                    train(model, prepared, sizes)
+                for chunk_len in sizes.chunk_lens:
+                    rows.append(Row(name, readout, trained, chunk_len, *measure(model, prepared, sizes, chunk_len)))
+            console.print(f"{name}, readout {readout}: done")
+    return rows
+
+
+def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """A line per model, readout and moment: relative error and cosine for each chunk length."""
+    lengths = sorted({row.chunk_len for row in rows})
+    found = {(r.model, r.readout, r.trained_steps, r.chunk_len): r for r in rows}
+    lines = []
+    for model, readout, trained in dict.fromkeys((r.model, r.readout, r.trained_steps) for r in rows):
+        own = [found[model, readout, trained, length] for length in lengths]
+        values = [f"{row.relative_error:.3f} ({row.cosine:.3f})" for row in own]
+        lines.append([model, readout, f"after {trained} steps" if trained else "as drawn", *values])
+    return ["model", "readout", "weights", *(f"chunk_len={length}" for length in lengths)], lines
+
+
+def plot(rows: Sequence[Row]) -> Figure:
+    """Relative error against chunk length, a panel per readout."""
+    readouts = list(dict.fromkeys(row.readout for row in rows))
+    figure = Figure(figsize=(4 * len(readouts), 4), layout="constrained")
+    panels = figure.subplots(1, len(readouts), sharey=True, squeeze=False)[0]
+    for axes, readout in zip(panels, readouts, strict=True):
+        for i, model in enumerate(dict.fromkeys(row.model for row in rows)):
+            for trained in sorted({row.trained_steps for row in rows}):
+                own = [r for r in rows if (r.model, r.readout, r.trained_steps) == (model, readout, trained)]
+                axes.plot(
+                    [row.chunk_len for row in own],
+                    [row.relative_error for row in own],
+                    marker="o",
+                    color=f"C{i}",
+                    linestyle="-" if trained else ":",
+                    label=f"{model}, {'trained' if trained else 'as drawn'}",
+                )
+        axes.set(title=f"readout {readout}", xlabel="chunk_len (tokens)", xscale="log", yscale="log")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("relative error of the gradient")
+    panels[0].legend(fontsize="small")
+    return figure
+
+
+def write(rows: Sequence[Row], sizes: Sizes, folder: Path) -> None:
+    """results.json, bias.png, and the table between the marks of README.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = {"torch": torch.__version__, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
+    (folder / "results.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    plot(rows).savefig(folder / "bias.png", dpi=120)
+    header, lines = cells(rows)
+    table = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * 3 + ["---:"] * (len(header) - 3), *lines)]
+    readme = folder / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else f"{BEGIN}\n{END}\n"
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    body = "\n".join(table) + f"\n\nMeasured with torch {torch.__version__}, {sizes}.\n\n![bias](bias.png)"
+    readme.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    """Measure, show, write."""
+    parser = argparse.ArgumentParser(description="Truncated against exact gradient over chunk lengths.")
+    parser.add_argument("--quick", action="store_true", help="few documents, small sizes, a few steps")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder for results.json, bias.png, README.md")
+    arguments = parser.parse_args()
+    sizes = Sizes()
+    if arguments.quick:
+        sizes = Sizes((2, 8), ("last",), max_tokens=24, hidden_size=8, batches=2, batch_size=8, steps=2, limit=400)
+    torch.set_num_threads(1)
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    data = OrangeTablesConfig(corpus="newsgroups", max_tokens=sizes.max_tokens, limit=sizes.limit)
+    rows = study(prepare(data, TextConfig(kind="words"), seed=0), sizes, console)
+    header, lines = cells(rows)
+    table = Table(*header)
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    write(rows, sizes, arguments.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
