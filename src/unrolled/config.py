@@ -324,6 +324,9 @@ class Config:
     name: str = MISSING  # shown in TensorBoard and tables
     threads: int | None = None  # CPU threads of torch; null: as torch finds them
     output_dir: str = MISSING  # of all runs
+    class_weights: str = "equal"  # of the documents in the training loss; balanced: every class has the same part
+    label_smoothing: float = 0.0  # share of the target spread over all classes in training (Szegedy et al. 2016)
+    dry_run: bool = False  # check everything, show the data and the model, and stop before training
     data: Any = MISSING
     text: Any = MISSING
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
@@ -341,6 +344,8 @@ class Config:
 
     def __post_init__(self) -> None:
         require(self.threads is None or self.threads > 0, "threads", self.threads, "at least 1, or null")
+        one_of("class_weights", self.class_weights, ("equal", "balanced"))
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share, from 0 to below 1")
         require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
         if self.tbptt.schedule == "stream" and getattr(self.model, "bidirectional", False):
             rule = "the backward direction knows its own window only and cannot be read again; set tbptt.k1 to k2"

@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from unrolled.config import Config
 from unrolled.data.datamodule import DocumentsDataModule
 from unrolled.data.prepare import PreparedData
+from unrolled.data.vectors import Vectors
+from unrolled.encoders.embedding import Embedding
 from unrolled.errors import UserError
 from unrolled.training.classifier import Classifier
 from unrolled.training.reading import Reading
@@ -24,6 +28,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> Classifier:
     """The model that ``config`` describes, with freshly drawn weights."""
     embedding = build("embedding", config.embedding, num_embeddings=len(prepared.vocabulary))
+    if prepared.vectors is not None:
+        _pretrain(embedding, prepared.vectors, checked.text.freeze_vectors)
     encoder = build("model", config.model, input_size=checked.embedding.embedding_dim)
     tbptt = checked.tbptt
     return Classifier(
@@ -35,10 +41,30 @@ def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData
         schedule=tbptt.schedule,
         loss=tbptt.loss,
         dropout=checked.readout.dropout,
+        class_weights=_balanced(prepared) if checked.class_weights == "balanced" else None,
+        label_smoothing=checked.label_smoothing,
         optimizer=build("optimizer", config.optimizer),
         scheduler=build("scheduler", config.scheduler),
         config=plain(config),
     )
+
+
+def _pretrain(embedding: Embedding, vectors: Vectors, freeze: bool) -> None:
+    """Put pretrained vectors where the file has them; the other words keep their random ones."""
+    if vectors.dimension != embedding.embedding_dim:
+        raise UserError(
+            f"embedding.embedding_dim={embedding.embedding_dim}: the vectors of text.vectors have {vectors.dimension} "
+            f"features; set embedding.embedding_dim={vectors.dimension}"
+        )
+    with torch.no_grad():
+        embedding.weight[torch.from_numpy(vectors.found)] = torch.from_numpy(vectors.matrix[vectors.found])
+    embedding.weight.requires_grad_(not freeze)
+
+
+def _balanced(prepared: PreparedData) -> Tensor:
+    """(C,) weights with which every class has the same part in the loss, one on average over the training documents."""
+    counts = torch.from_numpy(prepared.class_counts)
+    return counts.sum() / (len(counts) * counts.float())
 
 
 def build_datamodule(prepared: PreparedData, checked: Config) -> DocumentsDataModule:

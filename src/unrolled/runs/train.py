@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
 from unrolled.config import Config, checked
-from unrolled.data.prepare import prepare
+from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.summary import summary_table
 from unrolled.errors import UserError
 from unrolled.runs.build import build, build_classifier, build_datamodule, plain
@@ -37,6 +37,7 @@ from unrolled.training.callbacks.hparams import HParams
 from unrolled.training.callbacks.model_summary import count_parameters
 from unrolled.training.callbacks.resume_points import ResumePoints
 from unrolled.training.callbacks.speed import Speed
+from unrolled.training.classifier import Classifier
 from unrolled.training.checkpoint_files import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,10 @@ def train(config: DictConfig) -> float | None:
     if sweeping and (done := skip_finished(root, settings, directory)) is not None:
         console.print(f"finished before, not done again: {_shown(done.directory)}", highlight=False, soft_wrap=True)
         return done.metrics.get("val/accuracy")
+    if valid.dry_run:
+        _show(config, valid, _prepared(valid), console)
+        console.print("dry run: everything fits together; leave dry_run=true away to train")
+        return None
     with _recorded(directory, settings, valid.name, root, before, **known) as result:
         _fit_and_test(config, valid, result, before, settings, console)
     print_runs([result], _shown(root), console)
@@ -115,19 +120,14 @@ def _fit_and_test(
     console: Console,
 ) -> None:
     directory = result.directory
-    _reset(valid)
     first = global_rank() == 0
-    prepared = prepare(valid.data, valid.text, valid.seed, quiet=not first)
+    prepared = _prepared(valid)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
         prepared.vocabulary.save(directory / VOCABULARY_FILE)
         write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
-    console.print(summary_table(prepared.summary))
-
-    model = build_classifier(config, valid, prepared)
+    model = _show(config, valid, prepared, console)
     result.parameters, result.directions = count_parameters(model), model.directions
-    parts = ", ".join(f"{part} {count:,}" for part, count in result.parameters.items() if part != "total")
-    console.print(f"parameters  {result.parameters['total']:,} ({parts})", highlight=False)
     history, speed = History(), Speed()
     if not first:  # the weights are the same everywhere, dropout is not
         torch.manual_seed(valid.seed + 1_000_003 * global_rank())
@@ -186,6 +186,21 @@ def _check_rows(config: Config, processes: int) -> None:
     rows = config.tbptt.batch_size
     if rows < processes:
         raise UserError(f"tbptt.batch_size={rows}: rows of all {processes} devices together, at least one for each")
+
+
+def _prepared(valid: Config) -> PreparedData:
+    _reset(valid)
+    return prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
+
+
+def _show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
+    """The data and the model, on the terminal before they meet."""
+    console.print(summary_table(prepared.summary))
+    model = build_classifier(config, valid, prepared)
+    parameters = count_parameters(model)
+    parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")
+    console.print(f"parameters  {parameters['total']:,} ({parts})", highlight=False)
+    return model
 
 
 def _reset(config: Config) -> None:

@@ -32,8 +32,9 @@ class Classifier(pl.LightningModule):
 
     schedule: `documents` (each step holds whole documents) or `stream` (each step is one chunk of every slot, and the
     carry waits here for the next); reading: how documents are cut in time; loss: what share of a document's loss each
-    of its chunks gets under `stream`; dropout: of the document vector before the head; config: plain containers that
-    say how this module was built, kept in its checkpoints.
+    of its chunks gets under `stream`; dropout: of the document vector before the head; class_weights: (C,) of each
+    class in the training loss; label_smoothing: share of the target that is spread over all classes in training (Szegedy
+    et al. 2016); config: plain containers that say how this module was built, kept in its checkpoints.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Classifier(pl.LightningModule):
         schedule: str = "documents",
         loss: str = "final",
         dropout: float = 0.0,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
         optimizer: OptimizerFactory = torch.optim.Adam,
         scheduler: SchedulerFactory | None = None,
         config: dict[str, Any] | None = None,
@@ -62,6 +65,9 @@ class Classifier(pl.LightningModule):
         self.whole_reading = Reading(carry=self.reading.carry)  # evaluation needs no gradient
         self.schedule = schedule
         self.loss = loss
+        self.label_smoothing = label_smoothing
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._stream: list[list[Carry]] | None = None
@@ -98,11 +104,11 @@ class Classifier(pl.LightningModule):
         self.encoder.redraw()
         if self.schedule == "documents":
             logits = self(step.blocks)
-            loss = F.cross_entropy(logits, step.labels, reduction="sum") / step.normalizer
+            loss = self._each_loss(logits, step.labels).sum() / step.normalizer
             ended, labels = logits, step.labels
         else:
             logits = self._read_stream(step)
-            each = F.cross_entropy(logits, step.labels, reduction="none")
+            each = self._each_loss(logits, step.labels)
             loss = (each * chunk_weights(self.loss, step, each.dtype)).sum() / step.normalizer
             ended, labels = logits[step.ended], step.labels[step.ended]
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1), sync_dist=True)
@@ -217,6 +223,12 @@ class Classifier(pl.LightningModule):
 
     def _logits(self, carries: list[list[Carry]]) -> Tensor:
         return self.head(self.dropout(readout_value(self.readout, carries)))
+
+    def _each_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(B,) what training makes smaller, per document."""
+        return F.cross_entropy(
+            logits, labels, self.class_weights, label_smoothing=self.label_smoothing, reduction="none"
+        )
 
     def _read_stream(self, step: Step) -> Tensor:
         """Logits (slots, C) of what each slot's document says so far.
