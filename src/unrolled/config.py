@@ -44,7 +44,7 @@ class ModelConfig:
     bidirectional: bool = False  # H features in each direction
     dropout: float = 0.0  # share of a layer's outputs zeroed before the next layer
     proj_size: int = 0  # P, features of the LSTM's projected output; 0: no projection
-    shortcut: bool = False  # outputs have the inputs beside them, so the readout sees the words, too
+    shortcut: bool = True  # outputs have the inputs beside them, so the readout sees the words, too
 
     def __post_init__(self) -> None:
         one_of("model.implementation", self.implementation, IMPLEMENTATIONS)

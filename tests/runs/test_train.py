@@ -46,7 +46,7 @@ def test_results_hold_what_a_reader_needs(trained: Path) -> None:
     results = json.loads((trained / "results.json").read_text())
     assert results["parameters"]["total"] == sum(v for k, v in results["parameters"].items() if k != "total")
     assert results["parameters"]["encoder"] == 4 * 32 * (32 + 16) + 2 * 4 * 32 + 16 * 32  # LSTMP, two biases
-    assert results["parameters"]["head"] == 3 * 16 * 8 + 8
+    assert results["parameters"]["head"] == 3 * (16 + 32) * 8 + 8  # last, max and mean of outputs and inputs
     assert results["model"] == "lstmp"
     assert results["implementation"] == "handwritten"
     assert results["config"]["seed"] == 0

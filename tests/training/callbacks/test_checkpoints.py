@@ -57,18 +57,20 @@ def test_an_interrupted_run_has_its_last_weights(tiny, batches, make_trainer, tm
 
 
 def test_the_average_is_validated_saved_and_tested(tiny, batches, make_trainer, tmp_path) -> None:
-    """The oracle is the recursion average <- d average + (1 - d) weights over the weights after each step."""
+    """The oracle is the recursion average <- d average + (1 - d) weights over the weights after each step, where d
+    rises to the decay as (1 + n) / (10 + n) after n steps."""
     weights = []
     tiny.before_step = lambda step: weights.append(tiny.head.bias.detach().clone())
     validated = []
     tiny.on_validation_epoch_start = lambda: validated.append(tiny.head.bias.detach().clone())
     savers = [BestCheckpoint(tmp_path / "c", monitor="val/loss", mode="min"), LastCheckpoint(tmp_path / "c")]
-    trainer = make_trainer([AveragedWeights(decay=0.8), *savers], enable_checkpointing=True, max_epochs=1)
+    trainer = make_trainer([AveragedWeights(decay=0.25), *savers], enable_checkpointing=True, max_epochs=1)
     trainer.fit(tiny, batches(4), batches(1))
     current = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)["current_model_state"]["head.bias"]
     average = weights[1]  # the first average is the weights after the first step
-    for later in [*weights[2:], current]:
-        average = 0.8 * average + 0.2 * later
+    for n, later in enumerate([*weights[2:], current], start=1):
+        d = min(0.25, (1 + n) / (10 + n))  # 2 / 11, then the decay, twice
+        average = d * average + (1 - d) * later
     torch.testing.assert_close(biases(tmp_path / "c" / "best.ckpt"), average)
     torch.testing.assert_close(validated[0], average)
     trainer.test(tiny, batches(1), ckpt_path=checkpoint_to_test(trainer)[0], verbose=False)

@@ -1,11 +1,13 @@
 """Which weights are kept."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
+from torch import Tensor
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -39,16 +41,21 @@ class LastCheckpoint(ModelCheckpoint):
             self._save_checkpoint(trainer, self.format_checkpoint_name({}))
 
 
-class AveragedWeights(EMAWeightAveraging):
+class AveragedWeights(WeightAveraging):
     """Validates, tests and saves an exponential moving average of the weights (Polyak & Juditsky, 1992).
+
+    After n steps an average moves by the share 1 - min(decay, (1 + n) / (10 + n)) towards the weights, so it reaches
+    back over about 1 / (1 - decay) steps, and over fewer at the start, when the first weights should soon be forgotten.
 
     In a checkpoint ``state_dict`` is the average, so whoever loads it gets the tested weights;
     ``current_model_state`` is what training goes on from. Lightning's own callback, asked to test a checkpoint after
     fitting with the same trainer, puts the weights without averaging into the model; this one does not.
     """
 
-    def __init__(self, decay: float = 0.999, update_starting_at_step: int | None = None) -> None:
-        super().__init__(decay=decay, use_buffers=False, update_starting_at_step=update_starting_at_step)
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must lie between 0 and 1, got {decay}")
+        super().__init__(use_buffers=False, multi_avg_fn=partial(_move, decay))
         self._swapped = False
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -68,6 +75,14 @@ class AveragedWeights(EMAWeightAveraging):
     ) -> None:
         if trainer.state.fn == "fit":
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+@torch.no_grad()
+def _move(decay: float, averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+    steps = int(updates)
+    share = 1 - min(decay, (1 + steps) / (10 + steps))
+    for average, weight in zip(averages, weights, strict=True):
+        average.lerp_(weight, share)
 
 
 def checkpoint_to_test(trainer: pl.Trainer) -> tuple[str | None, str]:
