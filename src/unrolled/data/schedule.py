@@ -40,7 +40,8 @@ class DocumentsSchedule:
 
     Documents are sorted by their length times a random factor near 1 (``exp(noise * normal)``), cut into batches, and
     the batches shuffled: rows of a batch end nearly together, and each epoch batches other documents together. With
-    several ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one step.
+    several ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one
+    step.
     """
 
     corpus: TokenCorpus
@@ -97,7 +98,8 @@ class StreamSchedule:
     chunk, up to k2 tokens in all, so that its gradient goes back that far.
 
     Documents are shuffled and dealt, longest first, to the slot with the fewest chunks so far (Graham 1969), so all
-    slots finish together; within a slot they are read in a random order. With several ranks each rank has its share of slots.
+    slots finish together; within a slot they are read in a random order. With several ranks each rank has its share
+    of slots.
     """
 
     corpus: TokenCorpus

@@ -37,8 +37,8 @@ from unrolled.training.callbacks.hparams import HParams
 from unrolled.training.callbacks.model_summary import count_parameters
 from unrolled.training.callbacks.resume_points import ResumePoints
 from unrolled.training.callbacks.speed import Speed
-from unrolled.training.classifier import Classifier
 from unrolled.training.checkpoint_files import AtomicCheckpointIO
+from unrolled.training.classifier import Classifier
 
 log = logging.getLogger(__name__)
 

@@ -33,8 +33,8 @@ class Classifier(pl.LightningModule):
     schedule: `documents` (each step holds whole documents) or `stream` (each step is one chunk of every slot, and the
     carry waits here for the next); reading: how documents are cut in time; loss: what share of a document's loss each
     of its chunks gets under `stream`; dropout: of the document vector before the head; class_weights: (C,) of each
-    class in the training loss; label_smoothing: share of the target that is spread over all classes in training (Szegedy
-    et al. 2016); config: plain containers that say how this module was built, kept in its checkpoints.
+    class in the training loss; label_smoothing: share of the target that is spread over all classes in training
+    (Szegedy et al. 2016); config: plain containers that say how this module was built, kept in its checkpoints.
     """
 
     def __init__(
