@@ -7,7 +7,7 @@ ARGS ?=
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format tensorboard sweep compare bench clean clean-runs clean-cache setup-torchtext test-torchtext
+.PHONY: help setup train test lint format tensorboard sweep compare bench mutants clean clean-runs clean-cache setup-torchtext test-torchtext
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ sweep: $(READY) ## Train every model in both implementations: make sweep ARGS="s
 
 compare: $(READY) ## Compare the runs: make compare ARGS="runs --format md"
 	$(BIN)/python compare.py $(or $(ARGS),runs)
+
+mutants: $(READY) ## Break the code on purpose, see the tests fail
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 bench: $(READY) ## Time the recurrences against torch.nn: make bench ARGS="--batch 64"
 	$(BIN)/python benchmark.py $(ARGS)
