@@ -59,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{measured['steps']} steps a round, {given.repetitions} rounds, {given.threads} threads")
     if given.output:
         environment = describe_environment(device)
+        arguments_used = {name: value for name, value in vars(given).items() if name != "output"}
         text = json.dumps(
-            {"arguments": vars(given), "environment": environment, "measured": found}, indent=1, default=str
+            {"arguments": arguments_used, "environment": environment, "measured": found}, indent=1, default=str
         )
         write_atomically(given.output, text + "\n")
 
