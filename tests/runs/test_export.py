@@ -1,10 +1,14 @@
-import importlib.util
 import json
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.conftest import ROOT
 from tests.runs.test_predictor import model, texts
 
 from unrolled.encoders.build import gru, lstm
@@ -12,7 +16,13 @@ from unrolled.errors import UserError
 from unrolled.runs.export import ChunkModel, export_onnx, main, run_onnx
 from unrolled.runs.load import load_run
 
-HAS_ONNX = all(importlib.util.find_spec(package) for package in ("onnx", "onnxruntime"))
+DOCUMENTS = (
+    "",
+    "grain",
+    "oil prices rose in the second quarter, said the ministry of trade in tokyo on friday",
+    "the bank of england said it would lend the money market 300 mln stg at a rate of 9.5 pct " * 2,
+    "shr 25 cts vs 11 cts net profit 1.2 mln vs 600,000 revs 20 mln",
+)
 
 
 @pytest.mark.parametrize("options", [{"cell": gru}, {"cell": lstm}, {"carry": False}], ids=["gru", "lstm", "chopped"])
@@ -31,31 +41,66 @@ def test_chunk_by_chunk_is_the_whole(options) -> None:
         np.testing.assert_allclose(proba[0], classifier.predict_proba([text])[0], atol=1e-6)
 
 
+def test_without_onnx_there_is_one_sentence_and_nothing_is_written(trained, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)  # what an import finds where the package is not installed
+    with pytest.raises(UserError, match=r"needs the package onnx.*pip install"):
+        export_onnx(load_run(trained), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
+    """In onnxruntime, after every chunk of every document, and in the loop that the README shows."""
     run = load_run(trained)
-    if not HAS_ONNX:  # an extra: without it there is one sentence, and nothing is written
-        with pytest.raises(UserError, match=r"needs the package onnx.*pip install"):
-            export_onnx(run, tmp_path / "out")
-        assert not (tmp_path / "out").exists()
-        return
     with torch.no_grad():  # as trained, probabilities hardly depend on the tokens' order
-        run.model.classifier.encoder.directions[0][0].recurrence.weight_hh_l0.mul_(5)
-    difference = export_onnx(run, tmp_path / "out", chunk=7)
-    assert difference < 1e-5
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        for name, weight in run.model.classifier.encoder.named_parameters():
+            if "weight_hh" in name:
+                weight.mul_(5)
+    directory = tmp_path / "export"
+    assert export_onnx(run, directory, chunk=7) < 1e-5
+    assert {path.name for path in directory.iterdir()} == {
         "model.onnx", "carry.npz", "labels.txt", "vocabulary.txt", "model.json",
     }  # fmt: skip
-    text = "oil prices rose in the second quarter, said the ministry of trade in tokyo on friday"
-    ids = run.model.encode(text)
-    assert len(ids) > 14
-    expected = run.model.predict_proba([text])[0]
-    np.testing.assert_allclose(run_onnx(tmp_path / "out", ids, 7), expected, atol=1e-5)
-    vocabulary = (tmp_path / "out" / "vocabulary.txt").read_text().splitlines()
-    assert vocabulary[ids[0]] == "oil"
-    assert (tmp_path / "out" / "labels.txt").read_text().splitlines() == run.model.classes_.tolist()
-    assert json.loads((tmp_path / "out" / "model.json").read_text())["chunk_len"] == 7
+    documents = [run.model.encode(text) for text in DOCUMENTS]
+    assert [len(ids) > 7 for ids in documents] == [False, False, True, True, True]
+    for ids in documents:
+        reading = run.model.stream()
+        for begin in range(0, len(ids), 7):
+            reading.feed(" ".join(run.model.vocabulary.tokens[i] for i in ids[begin : begin + 7]) + " ")
+            np.testing.assert_allclose(run_onnx(directory, ids[: begin + 7], 7), reading.proba, atol=1e-5)
+        np.testing.assert_allclose(run_onnx(directory, ids, 7), reading.proba, atol=1e-5)
+    np.testing.assert_allclose(_by_readme(tmp_path, documents), run.model.predict_proba(DOCUMENTS), atol=1e-5)
+    vocabulary = (directory / "vocabulary.txt").read_text().splitlines()
+    assert vocabulary[documents[2][0]] == "oil"
+    assert (directory / "labels.txt").read_text().splitlines() == run.model.classes_.tolist()
+    assert json.loads((directory / "model.json").read_text())["chunk_len"] == 7
     with pytest.raises(UserError, match="is not empty, and nothing is overwritten"):
-        export_onnx(run, tmp_path / "out")
+        export_onnx(run, directory)
+
+
+def _by_readme(directory: Path, documents: list[np.ndarray]) -> np.ndarray:
+    """Probabilities [N, C] by the README's own lines, in a process that can import neither torch nor unrolled."""
+    (loop,) = re.findall(r"```\w+\n(session = onnxruntime.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    np.savez(directory / "documents.npz", *documents)
+    program = f"""
+import json, sys
+sys.modules.update(torch=None, unrolled=None)
+import numpy, onnxruntime
+size = json.load(open("export/model.json"))["chunk_len"]
+found = []
+for ids in numpy.load("documents.npz").values():
+    chunks = []
+    for begin in range(0, max(len(ids), 1), size):
+        part = ids[begin : begin + size]
+        tokens = numpy.zeros((size, 1), dtype=numpy.int64)
+        tokens[: len(part), 0] = part
+        chunks.append((tokens, numpy.array([len(part)])))
+    exec({loop!r})
+    found.append(probabilities[0])
+numpy.save("found.npy", numpy.stack(found))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=directory, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return np.load(directory / "found.npy")
 
 
 def test_mistakes_are_user_errors(trained, tmp_path) -> None:
