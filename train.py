@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from unrolled.config import register
-from unrolled.runs.entry import command_line, guarded
+from unrolled.runs.entry import guarded, launch
 from unrolled.runs.train import train
 
 register()
@@ -23,5 +23,4 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    command_line()
-    main()
+    launch(main)

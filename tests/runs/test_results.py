@@ -149,3 +149,15 @@ def test_predictions_come_back_by_document(tmp_path) -> None:
     assert read["predicted"].tolist() == ["spam", "ham, smoked", "spam"]
     assert read["probability"].tolist() == [0.5, 0.625, 0.75]
     assert load_predictions(RunResult(name="a", directory=tmp_path / "other")) is None
+
+
+def test_a_run_that_has_nothing_to_show_leaves_latest_where_it_was(tmp_path: Path) -> None:
+    with recorded_run(tmp_path / "a" / "1", {}, "a"):
+        (tmp_path / "a" / "1" / "checkpoints").mkdir()
+    with pytest.raises(UserError), recorded_run(tmp_path / "b" / "2", {}, "b"):
+        raise UserError("no such file")
+    assert (tmp_path / "latest").read_text() == "a/1\n"
+    (tmp_path / "c" / "3" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(RuntimeError), recorded_run(tmp_path / "c" / "3", {}, "c"):
+        raise RuntimeError("in mid-epoch")
+    assert (tmp_path / "latest").read_text() == "c/3\n"

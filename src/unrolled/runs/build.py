@@ -25,6 +25,17 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items() if key != "hydra"}
 
 
+def check_buildable(config: DictConfig) -> None:
+    """Build what needs no data, to no purpose but to find a value that its library refuses before data are loaded.
+
+    Raises UserError with what the library says.
+    """
+    optimizer = build("optimizer", config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    if config.scheduler is not None:
+        build("scheduler", config.scheduler)(optimizer, total_steps=10)
+    build("trainer", config.trainer, logger=False, enable_checkpointing=False)
+
+
 def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> Classifier:
     """The model that ``config`` describes, with freshly drawn weights."""
     embedding = build("embedding", config.embedding, num_embeddings=len(prepared.vocabulary))
@@ -92,7 +103,8 @@ def build(key: str, config: DictConfig | None, **known: Any) -> Any:
         return None
 
     def refused(error: Exception) -> UserError:
-        return UserError(f"{key} ({config.get('_target_')}): {error.__cause__ or error}")
+        otherwise = "; trainer=auto takes the device that there is" if key == "trainer" else ""
+        return UserError(f"{key} ({config.get('_target_')}): {error.__cause__ or error}{otherwise}")
 
     try:
         made = instantiate(config, **known)

@@ -1,12 +1,15 @@
 """What stands between Hydra and a run: a user's mistake is one message, every other exception keeps its traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from unrolled.errors import UserError
 from unrolled.runs.devices import silent_arguments, speaks
@@ -32,6 +35,39 @@ def command_line() -> None:
         sys.argv[1:] = [*resumed_arguments(sys.argv[1:]), *silent_arguments()]
     except UserError as error:
         stop(error)
+
+
+def launch(main: Callable[[], object]) -> None:
+    """Call Hydra's ``main``; what Hydra finds wrong with the command line is one message, too, with status 2.
+
+    HYDRA_FULL_ERROR=1 shows Hydra's own report with its traceback instead.
+    """
+    in_full = os.environ.get("HYDRA_FULL_ERROR", "0") != "0"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before we are asked
+    command_line()
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        if in_full:
+            raise
+        stop(UserError(in_short(error)))
+
+
+INTERNAL = ("full_key:", "object_type=", "reference_type=", "Config search path", "provider=", "See https:")
+
+
+def in_short(error: Exception) -> str:
+    """What Hydra says, and what made it say so, in one line and without its internals."""
+    parts: list[str] = []
+    for line in f"{error}\n{error.__cause__ or ''}".splitlines():
+        said = line.strip().rstrip(".")
+        if not said or said.startswith(INTERNAL) or said in parts:
+            continue
+        if line.startswith("\t") and parts:  # a list of choices
+            parts[-1] += f"{' ' if parts[-1].endswith(':') else ', '}{said}"
+        else:
+            parts.append(said)
+    return "; ".join(parts)
 
 
 def stop(error: UserError) -> NoReturn:

@@ -131,7 +131,9 @@ def recorded_run(
         result.started = before.started
         result.wall_time_s = earlier = before.wall_time_s or 0.0
     result.write()
-    point_latest(directory, root or directory.parent.parent)
+    latest = (root or directory.parent.parent) / LATEST_FILE
+    pointed = latest.read_text() if latest.is_file() else None
+    point_latest(directory, latest.parent)
     try:
         with sigterm_interrupts():
             yield result
@@ -142,6 +144,8 @@ def recorded_run(
             result.status, result.error = "interrupted", f"stopped by {signal_number.name}"
             raise SystemExit(128 + signal_number) from error
         result.status, result.error = "failed", describe_error(error)
+        if pointed is not None and not (directory / "checkpoints").is_dir():  # nothing to go on with or to use
+            write_atomically(latest, pointed)
         if not isinstance(error, UserError):
             write_atomically(directory / "traceback.txt", "".join(traceback.format_exception(error)))
         raise

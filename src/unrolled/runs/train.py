@@ -21,7 +21,7 @@ from unrolled.config import Config, checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.summary import summary_table
 from unrolled.errors import UserError
-from unrolled.runs.build import build, build_classifier, build_datamodule, plain
+from unrolled.runs.build import build, build_classifier, build_datamodule, check_buildable, plain
 from unrolled.runs.devices import check_launcher, global_rank, launched
 from unrolled.runs.environment import describe_environment
 from unrolled.runs.interrupt import sigterm_interrupts
@@ -77,6 +77,8 @@ def train(config: DictConfig) -> float | None:
         with_settings_of(config, before)
     valid = checked(config)
     check_launcher(config.trainer.get("devices"))
+    _quiet()
+    check_buildable(config)
     choices = HydraConfig.get().runtime.choices
     directory = Path(HydraConfig.get().runtime.output_dir) if before is None else before.directory
     if before is None:
@@ -205,14 +207,18 @@ def _show(config: DictConfig, valid: Config, prepared: PreparedData, console: Co
 
 def _reset(config: Config) -> None:
     """What one job of a sweep sets must not reach the next."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message)
+    _quiet()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision("highest")
     pl.seed_everything(config.seed, verbose=False)
+
+
+def _quiet() -> None:
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
 
 
 def _logger(directory: Path) -> TensorBoardLogger:
