@@ -1,15 +1,28 @@
 import io
 import json
 import os
+import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from rich.console import Console
 from tests.conftest import QUICK, program
 
 from unrolled.runs.environment import describe_environment
 from unrolled.runs.results import find_runs, load_result
-from unrolled.runs.sweep import finished_run, jobs_at_once, preserved_state, print_summary, read_notes, skip_finished
+from unrolled.runs.sweep import (
+    SweepSummary,
+    finished_run,
+    jobs_at_once,
+    preserved_state,
+    print_summary,
+    read_notes,
+    skip_finished,
+)
+
+TINY = (*QUICK, "data.limit=100", "trainer.max_epochs=1", "model=lstmp")
+FAILING = "model.proj_size=99: must be smaller than model.hidden_size=32"
 
 
 def test_a_finished_run_is_found_by_its_configuration(record, tmp_path) -> None:
@@ -108,3 +121,79 @@ def test_a_sweep_goes_on_after_a_failure_and_does_not_repeat_what_is_done(tmp_pa
     assert "3 jobs: 0 done now, 2 finished before and not done again, 1 failed" in second.stdout
     assert [run.directory for run in find_runs([tmp_path])] == [run.directory for run in done]
     assert load_result(tmp_path / "latest").directory == done[-1].directory
+
+
+def test_jobs_run_side_by_side_with_joblib(tmp_path) -> None:
+    """Two at a time, each with its share of the cores; the one that cannot work does not disturb the others."""
+    (tmp_path / "met").mkdir()
+    command = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "threads=null", "model.proj_size=16,99,8"]
+    command += [
+        "+hydra.callbacks.met._target_=tests.runs.rendezvous.Rendezvous",
+        f"+hydra.callbacks.met.directory={tmp_path / 'met'}",
+    ]
+    done = program("train.py", "-m", *TINY, *command, f"output_dir={tmp_path / 'runs'}")
+    assert done.returncode == 1, done.stderr
+    assert "3 jobs: 2 done now, 1 failed" in done.stdout
+    assert FAILING in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert {path.name for path in (tmp_path / "met").glob("*.met")} == {"0.met", "1.met", "2.met"}
+    runs = find_runs([tmp_path / "runs"])
+    assert [run.status for run in runs] == ["ok", "ok"]
+    for run in runs:
+        assert run.environment["timed_in_parallel"]
+        assert run.environment["threads"] == max(1, (os.cpu_count() or 1) // 2)
+    assert "in parallel: 2 rows" in done.stdout
+
+
+def test_submitit_runs_a_sweep_in_a_process_of_its_own(tmp_path) -> None:
+    command = ["hydra/launcher=submitit_local", "model.proj_size=16", f"output_dir={tmp_path}"]
+    done = program("train.py", "-m", *TINY, *command)
+    assert done.returncode == 0, done.stderr
+    assert "1 jobs: 1 done now" in done.stdout
+    (run,) = find_runs([tmp_path])
+    assert run.status == "ok"
+    assert run.config["model"]["proj_size"] == 16
+    assert run.environment["timed_in_parallel"] == ((os.cpu_count() or 1) > 1)
+    assert list((tmp_path / "sweeps").glob("*/.submitit/*/*_submitted.pkl"))
+
+
+def test_a_search_goes_on_after_a_failing_trial_and_improves_the_validation_accuracy(tmp_path) -> None:
+    tiny = [pair for pair in TINY if not pair.startswith("optimizer.lr=")]  # what the search is for
+    command = ["sweep=lr", "hydra.sweeper.n_trials=3", "model.proj_size=choice(16,99)", f"output_dir={tmp_path}"]
+    done = program("train.py", "-m", *tiny, *command)
+    assert done.returncode == 1, done.stderr
+    (sweep,) = (tmp_path / "sweeps").iterdir()
+    failed = [note["error"] is not None for note in read_notes(sweep)]
+    assert len(failed) == 3
+    assert True in failed[:-1]  # there was a trial after a failing one
+    assert False in failed
+    assert FAILING in done.stdout
+    runs = find_runs([tmp_path])
+    rates = [run.config["optimizer"]["lr"] for run in runs]
+    assert len(set(rates)) == len(runs) == failed.count(False)
+    assert all(0.0003 <= rate <= 0.03 for rate in rates)
+    found = OmegaConf.load(sweep / "optimization_results.yaml")
+    best = max(runs, key=lambda run: run.metrics["val/accuracy"])
+    assert found.best_value == best.metrics["val/accuracy"]
+    chosen = {run.config["optimizer"]["lr"] for run in runs if run.metrics["val/accuracy"] == found.best_value}
+    assert found.best_params["optimizer.lr"] in chosen
+
+
+@pytest.mark.parametrize(
+    ("part", "plugin", "choice", "extra"),
+    [
+        ("launcher", "hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "joblib", "parallel"),
+        ("launcher", "hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "slurm", "cluster"),
+        ("sweeper", "hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper", "search", "search"),
+    ],
+)
+def test_a_plugin_that_is_not_installed_is_one_sentence(monkeypatch, capsys, part, plugin, choice, extra) -> None:
+    chosen = {"launcher": {"_target_": "a.b.C"}, "sweeper": {"_target_": "a.b.C"}}
+    chosen[part] = {"_target_": f"hydra_plugins.{plugin}"}
+    config = OmegaConf.create({"hydra": {**chosen, "runtime": {"choices": {f"hydra/{part}": choice}}}})
+    SweepSummary().on_multirun_start(config)
+    monkeypatch.setitem(sys.modules, f"hydra_plugins.{plugin.rpartition('.')[0]}", None)  # as where it is missing
+    with pytest.raises(SystemExit, match="2"):
+        SweepSummary().on_multirun_start(config)
+    assert f"error: hydra/{part}={choice} needs a package that is not installed" in (error := capsys.readouterr().err)
+    assert f"pip install -e '.[{extra}]'" in error
