@@ -51,6 +51,10 @@ def launch(main: Callable[[], object]) -> None:
         if in_full:
             raise
         stop(UserError(in_short(error)))
+    except ValueError as error:
+        if "No trials are completed" not in str(error):  # what optuna says when it has nothing to choose from
+            raise
+        stop(UserError("every trial of the search failed; the message of each stands above"))
 
 
 INTERNAL = ("full_key:", "object_type=", "reference_type=", "Config search path", "provider=", "See https:")
