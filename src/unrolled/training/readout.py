@@ -4,6 +4,7 @@ A readout is three functions over pooled statistics, a tuple of (B, ...) tensors
 first token, how one chunk changes them, and what they say in the end. An output past a row's end never enters.
 """
 
+from abc import ABC, abstractmethod
 from typing import cast
 
 import torch
@@ -12,24 +13,24 @@ from torch import Tensor, nn
 Pooled = tuple[Tensor, ...]  # batch on dimension 0
 
 
-class Readout(nn.Module):
+class Readout(nn.Module, ABC):
     """The interface: a document's outputs so far, as one vector of ``size(D)`` numbers."""
 
     def size(self, width: int) -> int:
         """Numbers in the vector for outputs of ``width`` D."""
         return width
 
+    @abstractmethod
     def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
         """Statistics of documents that have not been read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         """Take in one chunk: outputs (K, B, D), of which each row's first ``lengths`` (B,) count; ``full``: all do."""
-        raise NotImplementedError
 
+    @abstractmethod
     def value(self, pooled: Pooled) -> Tensor:
         """The vectors (B, size), finite for an empty document too."""
-        raise NotImplementedError
 
 
 class Last(Readout):
