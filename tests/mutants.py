@@ -74,6 +74,8 @@ MUTANTS = [
         "[forget] = self.forget_bias",
         "tests/cells/test_lstm.py",
     ),
+    Mutant("chrono's gates swapped", "cells/lstm.py", "[-keep, keep]", "[keep, -keep]", "tests/cells/test_chrono.py"),
+    Mutant("chrono without its end", "cells/chrono.py", "chrono - 1", "2 * chrono", "tests/cells/test_chrono.py"),
     Mutant(
         "one bias forgotten", "cells/cell.py", 'weights["bias_ih"] + weights["bias_hh"]', 'weights["bias_ih"]', CELL
     ),

@@ -23,21 +23,20 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.loader import StepLoader
 from unrolled.data.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.encoders import build
 from unrolled.encoders.embedding import Embedding
+from unrolled.runs.results import write_atomically
+from unrolled.studies.table import StudyTable, write_between_marks
 from unrolled.training.classifier import Classifier
 from unrolled.training.memory import peak_memory_mb, reset_peak_memory
 from unrolled.training.reading import Reading
 from unrolled.training.readout import Concat
 
 HERE = Path(__file__).resolve().parent
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 LENGTHS = (3_000, 10_000, 30_000, 100_000, 300_000)  # tokens
 RETAINED = 30_000  # tokens; what retain takes beyond, few machines have
 VOCABULARY = 60_000
@@ -180,8 +179,8 @@ def growth(rows: Sequence[Measured], mode: str) -> float:
     return (last.peak_mb - last.token_ids_mb) / (first.peak_mb - first.token_ids_mb) - 1
 
 
-def cells(rows: Sequence[Measured]) -> tuple[list[str], list[list[str]]]:
-    """The table: a line per mode, a column per length, and the growth."""
+def table(rows: Sequence[Measured]) -> StudyTable:
+    """A line per mode, a column per length, and the growth."""
     lengths = sorted({row.length for row in rows})
     peaks = {(row.mode, row.length): row.peak_mb for row in rows}
     header = ["MiB, peak resident", *(f"{length:,} tokens" for length in lengths), "growth above token ids"]
@@ -189,7 +188,7 @@ def cells(rows: Sequence[Measured]) -> tuple[list[str], list[list[str]]]:
     for mode in dict.fromkeys(row.mode for row in rows):
         values = [f"{peaks[mode, length]:,.0f}" if (mode, length) in peaks else "" for length in lengths]
         lines.append([mode, *values, f"{100 * growth(rows, mode):+.1f} %"])
-    return header, lines
+    return StudyTable(header, lines)
 
 
 def plot(rows: Sequence[Measured]) -> Figure:
@@ -209,23 +208,14 @@ def write(rows: Sequence[Measured], ratio: dict[str, float], folder: Path) -> No
     """results.json, memory.png, and the table between the marks of README.md."""
     folder.mkdir(parents=True, exist_ok=True)
     raw = {"torch": torch.__version__, "rows": [asdict(row) for row in rows], "time": ratio}
-    (folder / "results.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
     plot(rows).savefig(folder / "memory.png", dpi=120)
-    header, lines = cells(rows)
-    table = ["| " + " | ".join(line) + " |" for line in (header, ["---", *["---:"] * (len(header) - 1)], *lines)]
     said = (
         f"An exact step with recompute takes {ratio['ratio']:.2f} times the time of one with retain "
         f"({ratio['us_per_token_recompute']:.0f} and {ratio['us_per_token_retain']:.0f} microseconds per token; "
         f"{ratio['documents']:.0f} documents of {ratio['length']:,.0f} tokens, one thread, torch {torch.__version__})."
     )
-    readme = folder / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else f"{BEGIN}\n{END}\n"
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(
-        f"{before}{BEGIN}\n\n" + "\n".join(table) + f"\n\n{said}\n\n![memory](memory.png)\n\n{END}{after}",
-        encoding="utf-8",
-    )
+    write_between_marks(folder / "README.md", f"{table(rows).markdown()}\n\n{said}\n\n![memory](memory.png)")
 
 
 def study(modes: Sequence[Mode], lengths: Sequence[int], retained: int, say: Callable[[str], None]) -> list[Measured]:
@@ -250,20 +240,15 @@ def main() -> int:
         name, length = arguments.measure
         sys.stdout.write(json.dumps(asdict(measure(BY_NAME[name], int(length)))) + "\n")
         return 0
-    console = Console(width=None if sys.stdout.isatty() else 140)
     modes, lengths = (MODES[1:2], (300, 3_000)) if arguments.quick else (MODES, LENGTHS)
-    rows = study(modes, lengths, RETAINED, console.print)
+    rows = study(modes, lengths, RETAINED, print)
     ratio = time_ratio(4, 300, 3) if arguments.quick else time_ratio(32, 1_000, 9)
-    header, lines = cells(rows)
-    table = Table(*header)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
-    console.print(f"time of exact with recompute over retain: {ratio['ratio']:.2f}")
+    table(rows).show()
+    print(f"time of exact with recompute over retain: {ratio['ratio']:.2f}")
     write(rows, ratio, arguments.output)
     grown = [mode.name for mode in modes if mode.name in FLAT and growth(rows, mode.name) > 0.05]
     for mode in grown:
-        console.print(f"[red]{mode}: memory grows by {100 * growth(rows, mode):.1f} %")
+        sys.stderr.write(f"error: {mode}: memory grows by {100 * growth(rows, mode):.1f} %\n")
     return 1 if grown else 0
 
 

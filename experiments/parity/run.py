@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -30,10 +28,11 @@ from unrolled.encoders.composed import Bidirectional, Deep, load_torch, to_torch
 from unrolled.encoders.one_layer_lstm import OneLayerLSTM
 from unrolled.encoders.per_gate import PerGateLSTM
 from unrolled.encoders.single_matrix import SingleMatrixLSTM
+from unrolled.runs.results import write_atomically
+from unrolled.studies.table import StudyTable, write_between_marks
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 State = tuple[Tensor, ...]
 Named = dict[str, Tensor]
@@ -398,20 +397,9 @@ def cells_of(row: Row) -> list[str]:
     return [row.network, row.reference, row.option, counts, *("0" if n == 0 else f"{n:.1e}" for n in numbers)]
 
 
-def rich_table(rows: list[Row]) -> Table:
-    """For the terminal."""
-    table = Table(title="Largest differences")
-    for k, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if k < 3 else "right")
-    for row in rows:
-        table.add_row(*cells_of(row))
-    return table
-
-
-def markdown_table(rows: list[Row]) -> str:
-    """For the README."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"]
-    return "\n".join(lines + ["| " + " | ".join(cells_of(row)) + " |" for row in rows])
+def table(rows: list[Row]) -> StudyTable:
+    """A line per comparison."""
+    return StudyTable(COLUMNS, [cells_of(row) for row in rows], names=3)
 
 
 def too_far(rows: list[Row]) -> list[str]:
@@ -431,16 +419,13 @@ def write(rows: list[Row], sizes: Sizes, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     records = [asdict(row) for row in rows]
     about = {"torch": torch.__version__, "numpy": np.__version__, "sizes": asdict(sizes), "tolerance": TOLERANCE}
-    (folder / "results.json").write_text(json.dumps({**about, "rows": records}, indent=2) + "\n", encoding="utf-8")
+    write_atomically(folder / "results.json", json.dumps({**about, "rows": records}, indent=2) + "\n")
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
-    before, _, rest = (HERE / "README.md").read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    measured = f"torch {torch.__version__}, {sizes}"
-    text = f"{before}{BEGIN}\n\n{markdown_table(rows)}\n\nMeasured with {measured}.\n\n{END}{after}"
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    measured = f"Measured with torch {torch.__version__}, {sizes}."
+    write_between_marks(folder / "README.md", f"{table(rows).markdown()}\n\n{measured}")
 
 
 def main() -> int:
@@ -454,13 +439,12 @@ def main() -> int:
     warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
     started = time.perf_counter()
     rows = [compare(case, sizes) for case in cases(sizes)]
-    console = Console(width=None if sys.stdout.isatty() else 180)
-    console.print(rich_table(rows))
+    table(rows).show()
     write(rows, sizes, arguments.output)
     wrong = too_far(rows)
     for line in wrong:
-        console.print(f"[red]{line}")
-    console.print(f"{len(rows)} comparisons in {time.perf_counter() - started:.0f} s, {len(wrong)} beyond {TOLERANCE}")
+        sys.stderr.write(f"error: {line}\n")
+    print(f"{len(rows)} comparisons in {time.perf_counter() - started:.0f} s, {len(wrong)} beyond {TOLERANCE}")
     return 1 if wrong else 0
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 from torch.nn import functional as F
 
 from unrolled.data.config import OrangeTablesConfig, TextConfig
@@ -22,13 +20,14 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.schedule import DocumentsSchedule
 from unrolled.encoders import build
 from unrolled.encoders.embedding import Embedding
+from unrolled.runs.results import write_atomically
+from unrolled.studies.table import StudyTable, write_between_marks
 from unrolled.training.classifier import Classifier
 from unrolled.training.gradient_bias import gradient_bias
 from unrolled.training.reading import Reading
 from unrolled.training.readout import KINDS
 
 HERE = Path(__file__).resolve().parent
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 MODELS = {"rnn": build.rnn, "gru": build.gru, "lstm": build.lstm}
 
 
@@ -79,7 +78,7 @@ def train(model: Classifier, prepared: PreparedData, sizes: Sizes) -> None:
         optimizer.step()
 
 
-def study(prepared: PreparedData, sizes: Sizes, console: Console) -> list[Row]:
+def study(prepared: PreparedData, sizes: Sizes) -> list[Row]:
     """All models and readouts, before and after training."""
     rows = []
     for name, make in MODELS.items():
@@ -93,11 +92,11 @@ def study(prepared: PreparedData, sizes: Sizes, console: Console) -> list[Row]:
                     train(model, prepared, sizes)
                 for chunk_len in sizes.chunk_lens:
                     rows.append(Row(name, readout, trained, chunk_len, *measure(model, prepared, sizes, chunk_len)))
-            console.print(f"{name}, readout {readout}: done")
+            print(f"{name}, readout {readout}: done", flush=True)
     return rows
 
 
-def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def table(rows: Sequence[Row]) -> StudyTable:
     """A line per model, readout and moment: relative error and cosine for each chunk length."""
     lengths = sorted({row.chunk_len for row in rows})
     found = {(r.model, r.readout, r.trained_steps, r.chunk_len): r for r in rows}
@@ -106,7 +105,7 @@ def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         own = [found[model, readout, trained, length] for length in lengths]
         values = [f"{row.relative_error:.3f} ({row.cosine:.3f})" for row in own]
         lines.append([model, readout, f"after {trained} steps" if trained else "as drawn", *values])
-    return ["model", "readout", "weights", *(f"chunk_len={length}" for length in lengths)], lines
+    return StudyTable(["model", "readout", "weights", *(f"chunk_len={length}" for length in lengths)], lines, names=3)
 
 
 def plot(rows: Sequence[Row]) -> Figure:
@@ -137,16 +136,10 @@ def write(rows: Sequence[Row], sizes: Sizes, folder: Path) -> None:
     """results.json, bias.png, and the table between the marks of README.md."""
     folder.mkdir(parents=True, exist_ok=True)
     raw = {"torch": torch.__version__, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
-    (folder / "results.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
     plot(rows).savefig(folder / "bias.png", dpi=120)
-    header, lines = cells(rows)
-    table = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * 3 + ["---:"] * (len(header) - 3), *lines)]
-    readme = folder / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else f"{BEGIN}\n{END}\n"
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    body = "\n".join(table) + f"\n\nMeasured with torch {torch.__version__}, {sizes}.\n\n![bias](bias.png)"
-    readme.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    said = f"Measured with torch {torch.__version__}, {sizes}."
+    write_between_marks(folder / "README.md", f"{table(rows).markdown()}\n\n{said}\n\n![bias](bias.png)")
 
 
 def main() -> int:
@@ -159,14 +152,9 @@ def main() -> int:
     if arguments.quick:
         sizes = Sizes((2, 8), ("last",), max_tokens=24, hidden_size=8, batches=2, batch_size=8, steps=2, limit=400)
     torch.set_num_threads(1)
-    console = Console(width=None if sys.stdout.isatty() else 180)
     data = OrangeTablesConfig(corpus="newsgroups", max_tokens=sizes.max_tokens, limit=sizes.limit)
-    rows = study(prepare(data, TextConfig(kind="words"), seed=0), sizes, console)
-    header, lines = cells(rows)
-    table = Table(*header)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
+    rows = study(prepare(data, TextConfig(kind="words"), seed=0), sizes)
+    table(rows).show()
     write(rows, sizes, arguments.output)
     return 0
 

@@ -106,12 +106,18 @@ class LSTMConfig(RecurrentConfig):
     """Long short-term memory, with `proj_size` LSTMP."""
 
     forget_bias: float | None = None  # first value of the forget gate's bias; null: uniform, as torch has it
+    chrono: int | None = (
+        None  # longest span of the memory in tokens: first biases of its gates (Tallec & Ollivier 2018)
+    )
     zoneout_cell: float = 0.0  # probability for a unit of c to keep its value in a step
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _extras_off(self, LSTMConfig)
         require(0 <= self.zoneout_cell < 1, "model.zoneout_cell", self.zoneout_cell, "a share, from 0 to below 1")
+        _chrono(self.chrono)
+        rule = f"model.forget_bias={self.forget_bias} sets the same bias: leave one of the two at null"
+        require(self.forget_bias is None or self.chrono is None, "model.chrono", self.chrono, rule)
         require(
             self.proj_size == 0 or self.proj_size < self.hidden_size,
             "model.proj_size",
@@ -144,8 +150,12 @@ class WrittenOutLSTMConfig(ModelConfig):
 class GRUConfig(RecurrentConfig):
     """Gated recurrent unit."""
 
+    chrono: int | None = None  # longest span of the memory in tokens: first bias of its gate (Tallec & Ollivier 2018)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        _extras_off(self, GRUConfig)
+        _chrono(self.chrono)
         _no_projection(self, "a GRU")
 
 
@@ -166,6 +176,10 @@ class CustomConfig(RecurrentConfig):
             f"torch.nn has no {self.cell}; choose handwritten",
         )
         require(0 <= self.zoneout_cell < 1, "model.zoneout_cell", self.zoneout_cell, "a share, from 0 to below 1")
+
+
+def _chrono(chrono: int | None) -> None:
+    require(chrono is None or chrono >= 2, "model.chrono", chrono, "a span of at least 2 tokens, or null")
 
 
 def _no_projection(model: ModelConfig, what: str) -> None:

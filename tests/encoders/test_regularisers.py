@@ -119,7 +119,7 @@ def test_all_of_them_go_through_the_layers_of_every_class() -> None:
     on |= {"weight_dropout": 0.2, "zoneout_hidden": 0.1}
     nets = [
         unrolled.RNN(E, H, 2, bidirectional=True, **on),
-        unrolled.GRU(E, H, 2, bidirectional=True, layer_norm=True, **on),
+        unrolled.GRU(E, H, 2, bidirectional=True, layer_norm=True, chrono=100, **on),
         unrolled.LSTM(E, H, 2, bidirectional=True, layer_norm=True, forget_bias=1.0, zoneout_cell=0.2, **on),
     ]
     for net in nets:
@@ -128,5 +128,6 @@ def test_all_of_them_go_through_the_layers_of_every_class() -> None:
         for argument in ("learned_state=True", "input_dropout=0.1", "weight_dropout=0.2", "zoneout_hidden=0.1"):
             assert argument in repr(net)
     assert torch.equal((nets[2].bias_ih_l1_reverse + nets[2].bias_hh_l1_reverse)[H : 2 * H], torch.ones(H))
+    assert (nets[1].bias_ih_l1_reverse[H : 2 * H] >= 0).all(), "chrono reaches all layers and directions"
     block = nets[1].weight_hh_l1_reverse.detach()[H : 2 * H]
     torch.testing.assert_close(block @ block.t(), torch.eye(H), atol=1e-5, rtol=0)

@@ -1,25 +1,16 @@
 """The memory study runs, writes what it shows, and notices memory that grows."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "memory" / "run.py"
+from tests.experiments.script import load
 
 
 @pytest.fixture(scope="module")
 def memory() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("memory_run", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["memory_run"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return load("memory")
 
 
 def test_a_measurement_has_a_process_of_its_own(memory: ModuleType) -> None:

@@ -1,7 +1,6 @@
 """The parity study runs from end to end, and notices a recurrence that is not torch.nn's."""
 
 import csv
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,22 +10,17 @@ from typing import Any
 
 import pytest
 import torch
+from tests.experiments.script import STUDIES, load
 from torch import nn
 
 import unrolled
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "parity" / "run.py"
+SCRIPT = STUDIES / "parity" / "run.py"
 
 
 @pytest.fixture(scope="module")
 def parity() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("parity_run", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["parity_run"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return load("parity")
 
 
 def test_one_command_compares_everything_and_writes_its_tables(tmp_path: Path) -> None:
@@ -52,12 +46,14 @@ def test_one_command_compares_everything_and_writes_its_tables(tmp_path: Path) -
 
 
 def test_writing_again_replaces_the_table_and_keeps_the_text(parity: ModuleType, tmp_path: Path) -> None:
+    original = (SCRIPT.parent / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(original, encoding="utf-8")
     row = parity.Row("LSTM", "torch.nn.LSTM", "one layer", 7, 9, 1e-7, 2e-7, 3e-16, 0.0)
     parity.write([row], parity.Sizes(), tmp_path)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    original = (SCRIPT.parent / "README.md").read_text(encoding="utf-8")
     assert text.split("<!-- table -->")[0] == original.split("<!-- table -->")[0]
     assert "| LSTM | torch.nn.LSTM | one layer | 7 (9) | 1.0e-07 | 2.0e-07 | 3.0e-16 | 0 |" in text
+    assert text.count("| LSTM |") == 1
     assert text.count("<!-- end of table -->") == 1
 
 

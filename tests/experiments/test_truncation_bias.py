@@ -1,25 +1,16 @@
 """The truncation study's table and plot, from made-up rows."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "truncation_bias" / "run.py"
+from tests.experiments.script import load
 
 
 @pytest.fixture(scope="module")
 def bias() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("truncation_bias_run", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["truncation_bias_run"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return load("truncation_bias")
 
 
 def test_every_model_readout_and_moment_has_a_line(bias: ModuleType, tmp_path: Path) -> None:
@@ -30,10 +21,10 @@ def test_every_model_readout_and_moment_has_a_line(bias: ModuleType, tmp_path: P
         for trained in (0, 7)
         for chunk_len in (5, 20)
     ]
-    header, lines = bias.cells(rows)
-    assert header[3:] == ["chunk_len=5", "chunk_len=20"]
-    assert len(lines) == 8
-    assert lines[0] == ["rnn", "last", "as drawn", "0.200 (0.800)", "0.050 (0.950)"]
+    table = bias.table(rows)
+    assert table.header[3:] == ["chunk_len=5", "chunk_len=20"]
+    assert len(table.lines) == 8
+    assert table.lines[0] == ["rnn", "last", "as drawn", "0.200 (0.800)", "0.050 (0.950)"]
     bias.write(rows, bias.Sizes(), tmp_path)
     assert len(json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["rows"]) == len(rows)
     assert "| lstm | concat | after 7 steps | 0.200 (0.800) | 0.050 (0.950) |" in (tmp_path / "README.md").read_text()

@@ -17,6 +17,7 @@ from tests.runs.fresh_process import finish_training, start_training
 from unrolled.errors import UserError
 from unrolled.runs.results import RunResult
 from unrolled.runs.resume import alone_in, resumed_arguments, seconds_so_far, with_settings_of
+from unrolled.training.callbacks.history import CLOCKS
 from unrolled.training.callbacks.resume_points import points
 
 TINY = (
@@ -56,7 +57,7 @@ def outcome(directory: Path) -> dict[str, Any]:
     return {
         "status": results["status"],
         "metrics": results["metrics"],
-        "history": [{key: value for key, value in row.items() if key != "seconds"} for row in results["history"]],
+        "history": [{key: value for key, value in row.items() if key not in CLOCKS} for row in results["history"]],
         "predictions": (directory / "predictions.csv").read_text(),
         "curves": {
             tag: points for tag, points in curves.items() if not tag.startswith("speed/") and "per_second" not in tag

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.cell import Cell, State, Weights, affine
+from unrolled.cells.chrono import check_chrono, chrono_bias
 
 
 class GRUCell(Cell):
@@ -23,10 +24,41 @@ class GRUCell(Cell):
     Source: Cho et al. (2014). Differs from it, as torch.nn.GRU does: the reset gate r is applied after the product
     U_n h, bias inside, where the paper has U_n (r * h). As in the paper, z keeps the past; Chung et al. (2014) swap z
     and 1 - z.
+
+    Args:
+        chrono: longest span of the memory in time steps; b_z + d_z starts as log u with u uniform in 1 .. chrono - 1,
+            all of it in b_z (Tallec & Ollivier 2018). None: both uniform like all other weights
+        (others): see `Cell`
+
+    Raises:
+        ValueError: chrono below 2, or without bias
     """
 
     gates: ClassVar[int] = 3
     mode: ClassVar[str] = "GRU"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        chrono: int | None = None,
+        orthogonal: bool = False,
+    ) -> None:
+        check_chrono(chrono, bias)
+        self.chrono = chrono
+        super().__init__(input_size, hidden_size, bias, device, dtype, orthogonal=orthogonal)
+
+    @torch.no_grad()
+    def initialise(self, weights: Weights) -> None:
+        super().initialise(weights)
+        if self.chrono is not None:
+            keep = slice(self.hidden_size, 2 * self.hidden_size)  # z, the second of r, z, n
+            weights["bias_ih"][keep] = chrono_bias(weights["bias_ih"][keep], self.chrono)
+            weights["bias_hh"][keep] = 0
 
     def prepare(self, weights: Weights) -> dict[str, Tensor]:
         w = {**weights, "W": weights["weight_ih"], "U": weights["weight_hh"].t()}

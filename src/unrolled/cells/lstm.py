@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.cell import Cell, State, Weights, affine
+from unrolled.cells.chrono import check_chrono, chrono_bias
 
 
 class LSTMCell(Cell):
@@ -35,10 +36,12 @@ class LSTMCell(Cell):
         proj_size: P, or 0 for no projection
         forget_bias: first value of b_f (Gers et al. 2000; Jozefowicz, Zaremba & Sutskever 2015 use 1). b_f is the sum
             of two biases: bias_ih gets the whole value and bias_hh zero. None: both uniform like all other weights
+        chrono: longest span of the memory in time steps; b_f starts as log u with u uniform in 1 .. chrono - 1, and b_i
+            as -b_f, divided between the two biases as above (Tallec & Ollivier 2018)
         (others): see `Cell`
 
     Raises:
-        ValueError: proj_size outside 0 .. hidden_size - 1, or forget_bias without bias
+        ValueError: proj_size outside 0 .. hidden_size - 1, chrono below 2, forget_bias or chrono without bias, or both
     """
 
     gates: ClassVar[int] = 4
@@ -54,6 +57,7 @@ class LSTMCell(Cell):
         *,
         proj_size: int = 0,
         forget_bias: float | None = None,
+        chrono: int | None = None,
         orthogonal: bool = False,
     ) -> None:
         if not 0 <= proj_size < hidden_size:
@@ -63,8 +67,14 @@ class LSTMCell(Cell):
             )
         if forget_bias is not None and not bias:
             raise ValueError(f"forget_bias={forget_bias} needs bias=True: without biases there is none to set")
+        check_chrono(chrono, bias)
+        if forget_bias is not None and chrono is not None:
+            raise ValueError(
+                f"forget_bias={forget_bias} and chrono={chrono} both set the forget gate's bias: choose one"
+            )
         self.proj_size = proj_size  # the base class asks for weight_shapes
         self.forget_bias = forget_bias
+        self.chrono = chrono
         super().__init__(input_size, hidden_size, bias, device, dtype, orthogonal=orthogonal)
 
     @property
@@ -84,6 +94,10 @@ class LSTMCell(Cell):
             forget = slice(self.hidden_size, 2 * self.hidden_size)  # the second of i, f, g, o
             weights["bias_ih"][forget] = self.forget_bias
             weights["bias_hh"][forget] = 0
+        if self.chrono is not None:
+            keep = chrono_bias(weights["bias_ih"][: self.hidden_size], self.chrono)
+            weights["bias_ih"][: 2 * self.hidden_size] = torch.cat([-keep, keep])  # i and f
+            weights["bias_hh"][: 2 * self.hidden_size] = 0
 
     def prepare(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         w = super().prepare(weights)

@@ -169,6 +169,7 @@ class RecallConfig(DataConfig):
     _target_: str = "unrolled.data.sources.generated.Recall"
     length: int = 50  # tokens of noise
     classes: int = 10  # symbols, each a class
+    noise: str = "same"  # symbols as the classes'; other: its own, easier to tell apart
     train: int = 5000  # documents
     test: int = 1000  # documents
     seed: int = 0  # of the documents; not that of the run

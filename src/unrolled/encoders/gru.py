@@ -14,6 +14,7 @@ class GRU(Recurrence):
     Arguments, weights, inputs and outputs are those of torch.nn.GRU; see `Recurrence`.
 
     Args:
+        chrono: longest span of the memory in time steps, which sets the update gate's first bias, as in `GRUCell`
         layer_norm: normalise the gates' sums, as in `LayerNormGRUCell`; it has gains as further weights
         extras: see `Extras`
 
@@ -33,6 +34,7 @@ class GRU(Recurrence):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
+        chrono: int | None = None,
         layer_norm: bool = False,
         **extras: Unpack[Extras],
     ) -> None:
@@ -49,5 +51,6 @@ class GRU(Recurrence):
             bidirectional,
             device,
             dtype,
+            chrono=chrono,
             **extras,
         )

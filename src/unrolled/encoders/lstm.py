@@ -15,6 +15,7 @@ class LSTM(Recurrence):
     an LSTMP: h and the outputs have P features, c keeps H.
 
     Args:
+        chrono: longest span of the memory in time steps, which sets the gates' first biases, as in `LSTMCell`
         forget_bias: first value of the forget gate's bias, as in `LSTMCell`; None: uniform like all weights
         layer_norm: normalise the gates' sums and c, as in `LayerNormLSTMCell`; it has gains as further weights
         extras: see `Extras`
@@ -37,6 +38,7 @@ class LSTM(Recurrence):
         dtype: torch.dtype | None = None,
         *,
         forget_bias: float | None = None,
+        chrono: int | None = None,
         layer_norm: bool = False,
         **extras: Unpack[Extras],
     ) -> None:
@@ -53,5 +55,6 @@ class LSTM(Recurrence):
             dtype,
             proj_size=proj_size,
             forget_bias=forget_bias,
+            chrono=chrono,
             **extras,
         )

@@ -63,6 +63,13 @@ def test_only_the_first_token_tells_the_class_of_recall() -> None:
     assert len({text for text, _ in [*train, *test]}) == 350
 
 
+def test_other_noise_shares_no_symbol_with_the_classes() -> None:
+    for document in both(Recall(length=9, classes=3, noise="other", train=300, test=50))[0]:
+        first, *noise = document.text.split()
+        assert first == document.label
+        assert set(noise) <= {"n0", "n1", "n2"}
+
+
 @pytest.mark.parametrize("source", [Recall, ListOps])
 def test_the_same_arguments_make_the_same_documents_and_another_seed_others(source: type) -> None:
     first = both(source(train=30, test=10, seed=0))
@@ -83,6 +90,7 @@ def test_more_documents_than_there_are_is_said() -> None:
     [
         (lambda: Recall(length=0), r"data\.length must be at least 1 .* got 0"),
         (lambda: Recall(classes=1), r"data\.classes must be at least 2, got 1"),
+        (lambda: Recall(noise="pink"), r"data\.noise=pink: choose one of same, other"),
         (lambda: Recall(train=0), r"data\.train must be at least 1 document, got 0"),
         (lambda: ListOps(min_length=9, max_length=8), r"data\.min_length must lie between 4 .* got 9 and 8"),
         (lambda: ListOps(max_args=1), r"data\.max_args must be at least 2, got 1"),

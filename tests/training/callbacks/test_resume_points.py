@@ -18,7 +18,7 @@ from unrolled.data.datamodule import DocumentsDataModule
 from unrolled.encoders.build import lstm
 from unrolled.encoders.embedding import Embedding
 from unrolled.training.callbacks.checkpoints import AveragedWeights
-from unrolled.training.callbacks.history import History
+from unrolled.training.callbacks.history import CLOCKS, History
 from unrolled.training.callbacks.progress import Progress
 from unrolled.training.callbacks.resume_points import ResumePoints, cut_event_files, newest_intact_point, points
 from unrolled.training.checkpoint_files import AtomicCheckpointIO, load_intact
@@ -78,7 +78,7 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
         trainer.fit(model, datamodule=data, ckpt_path=point, weights_only=True)
         return {
             "weights": {name: value.clone() for name, value in model.state_dict().items()},
-            "rows": [{key: value for key, value in row.items() if key != "seconds"} for row in history.rows],
+            "rows": [{key: value for key, value in row.items() if key not in CLOCKS} for row in history.rows],
             "seen": (progress.tokens_seen, progress.documents_seen),
             "next numbers": (torch.rand(2).tolist(), np.random.rand(), random.random()),  # noqa: NPY002
             "read": read,

@@ -66,31 +66,46 @@ class Recall(Generated):
     """The class is the first token; ``length`` tokens of noise follow: what is carried so far, and do gradients reach?
 
     Noise is drawn from the same symbols as the first token, so only its place tells the class: no bag of words can.
+    With noise="other" it has as many symbols of its own: what is left is to keep the first token for so long.
     (The delayed recall of Hochreiter & Schmidhuber, 1997, section 5, as a classification.)
 
     Args:
         length: tokens of noise.
         classes: symbols, each a class.
+        noise: "same" symbols as the classes', or "other" ones.
         train, test, seed: see `Generated`.
     """
 
     name = "recall"
+    NOISE = ("same", "other")
 
-    def __init__(self, length: int = 50, classes: int = 10, train: int = 5000, test: int = 1000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        length: int = 50,
+        classes: int = 10,
+        noise: str = "same",
+        train: int = 5000,
+        test: int = 1000,
+        seed: int = 0,
+    ) -> None:
         super().__init__(train, test, seed)
         if length < 1:
             raise UserError(f"data.length must be at least 1 token of noise, got {length}")
         if classes < 2:
             raise UserError(f"data.classes must be at least 2, got {classes}")
+        if noise not in self.NOISE:
+            raise UserError(f"data.noise={noise}: choose one of {', '.join(self.NOISE)}")
         self.length = length
         self.classes = classes
+        self.noise = noise
 
     def arguments(self) -> dict[str, Any]:
-        return {"length": self.length, "classes": self.classes}
+        return {"length": self.length, "classes": self.classes, "noise": self.noise}
 
     def make(self, rng: random.Random) -> Document:
-        symbols = [f"s{int(rng.random() * self.classes)}" for _ in range(self.length + 1)]
-        return Document(" ".join(symbols), symbols[0])
+        symbols = [int(rng.random() * self.classes) for _ in range(self.length + 1)]
+        first, letter = f"s{symbols[0]}", "s" if self.noise == "same" else "n"
+        return Document(" ".join([first, *(f"{letter}{symbol}" for symbol in symbols[1:])]), first)
 
 
 class ListOps(Generated):

@@ -8,13 +8,16 @@ from pytorch_lightning.callbacks import Callback
 
 from unrolled.training.callbacks.progress import Progress
 
+CLOCKS = {"seconds": time.perf_counter, "cpu_seconds": time.process_time}
+
 
 class History(Callback):
     """Keeps one row per validation and the test's metrics; ``metrics()`` is the outcome of the run.
 
     A row holds ``epoch``, ``step`` (optimizer steps so far), ``tokens_seen`` (where ``Progress`` runs), ``seconds``
-    of training so far, ``train/loss`` of the last step and every ``val/`` metric. The best row is the first with the
-    best ``monitor``, which is the one that ``ModelCheckpoint(monitor=...)`` keeps.
+    of training and validation so far, ``cpu_seconds`` that the process's threads worked in them (what else a shared
+    machine does counts for less there), ``train/loss`` of the last step and every ``val/`` metric. The best row is the
+    first with the best ``monitor``, which is the one that ``ModelCheckpoint(monitor=...)`` keeps.
     """
 
     def __init__(self, monitor: str = "val/accuracy", mode: Literal["min", "max"] = "max") -> None:
@@ -22,8 +25,8 @@ class History(Callback):
         self.mode = mode
         self.rows: list[dict[str, float]] = []
         self.test: dict[str, float] = {}
-        self._seconds_before = 0.0
-        self._began: float | None = None
+        self._before = dict.fromkeys(CLOCKS, 0.0)
+        self._began: dict[str, float] | None = None
 
     @property
     def best(self) -> dict[str, float] | None:
@@ -38,19 +41,19 @@ class History(Callback):
         return {name: value for name, value in best.items() if name.startswith("val/")} | self.test
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": [dict(row) for row in self.rows], "seconds": self._seconds()}
+        return {"rows": [dict(row) for row in self.rows], **self._times()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = [dict(row) for row in state_dict["rows"]]
-        self._seconds_before = state_dict["seconds"]
+        self._before = {name: state_dict.get(name, 0.0) for name in CLOCKS}  # older checkpoints lack the second
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began = time.perf_counter()
+        self._began = {name: clock() for name, clock in CLOCKS.items()}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        row = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step), "seconds": self._seconds()}
+        row = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step), **self._times()}
         progress = next((c for c in trainer.callbacks if isinstance(c, Progress)), None)  # type: ignore[attr-defined]
         if progress is not None:
             row["tokens_seen"] = float(progress.tokens_seen)
@@ -59,8 +62,11 @@ class History(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.test = _metrics(trainer, ("test/",))
 
-    def _seconds(self) -> float:
-        return self._seconds_before + (time.perf_counter() - self._began if self._began is not None else 0.0)
+    def _times(self) -> dict[str, float]:
+        """What each clock has counted, a resumed run's earlier sessions included."""
+        if self._began is None:
+            return dict(self._before)
+        return {name: self._before[name] + clock() - self._began[name] for name, clock in CLOCKS.items()}
 
 
 def _metrics(trainer: pl.Trainer, prefixes: tuple[str, ...]) -> dict[str, float]:

@@ -1,0 +1,188 @@
+"""What does the chunk length cost and bring? Run: python experiments/chunk_length/run.py
+
+The same LSTM is trained on Reuters R8 and on 20 Newsgroups with whole documents per step and a gradient that is cut
+after 16 to 256 tokens, or not at all, with three seeds each; accuracy, time and memory of the runs are compared.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from unrolled.errors import UserError
+from unrolled.runs.results import RunResult, write_atomically
+from unrolled.studies.table import StudyTable, spread, write_between_marks
+from unrolled.studies.trainings import ROOT, Training, train_all
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is trained."""
+
+    # data set, readout and epochs
+    corpora: tuple[tuple[str, str, int], ...] = (
+        ("reuters_r8", "concat", 6),
+        ("reuters_r8", "last", 6),
+        ("newsgroups", "concat", 4),
+    )
+    chunk_lens: tuple[int | None, ...] = (16, 64, 256, None)  # tokens; None: a document is one chunk
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: tuple[str, ...] = ("model=lstm", "model.hidden_size=64", "embedding.embedding_dim=64")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run."""
+
+    data: str
+    readout: str
+    chunk_len: int | None
+    seed: int
+    test_accuracy: float
+    valid_accuracy: float
+    training_s: float  # seconds of all epochs with their validation
+    training_cpu_s: float  # seconds that the processor worked in them
+    peak_mb: float  # MiB resident
+
+
+def training(data: str, readout: str, epochs: int, chunk_len: int | None, seed: int, sizes: Sizes) -> Training:
+    """The run of one combination."""
+    chunk = "full" if chunk_len is None else str(chunk_len)
+    tbptt = ("tbptt=full",) if chunk_len is None else ("tbptt=chunk100", f"tbptt.chunk_len={chunk_len}")
+    overrides = (f"data={data}", f"readout={readout}", *tbptt, f"trainer.max_epochs={epochs}", f"seed={seed}")
+    return Training(f"{data}_{readout}_chunk_{chunk}_s{seed}", (*sizes.settings, *overrides))
+
+
+def row(result: RunResult) -> Row:
+    """What the table needs of a run's record."""
+    config, epochs = result.config, result.history
+    return Row(
+        data=result.data,
+        readout=config["readout"]["name"],
+        chunk_len=config["tbptt"]["chunk_len"],
+        seed=config["seed"],
+        test_accuracy=result.metrics["test/accuracy"],
+        valid_accuracy=result.metrics["val/accuracy"],
+        training_s=epochs[-1]["seconds"],
+        training_cpu_s=epochs[-1]["cpu_seconds"],
+        peak_mb=result.speed["peak_memory_mb"],
+    )
+
+
+def table(rows: Sequence[Row]) -> StudyTable:
+    """A line per data set, readout and chunk length, over the seeds."""
+    lines = []
+    for data, readout, chunk_len in dict.fromkeys((r.data, r.readout, r.chunk_len) for r in rows):
+        own = [r for r in rows if (r.data, r.readout, r.chunk_len) == (data, readout, chunk_len)]
+        seconds = statistics.median(r.training_cpu_s for r in own)
+        full = [r.training_cpu_s for r in rows if (r.data, r.readout, r.chunk_len) == (data, readout, None)]
+        ratio = f"{seconds / statistics.median(full):.2f}" if full else ""
+        lines.append(
+            [
+                data,
+                readout,
+                "full" if chunk_len is None else f"{chunk_len}",
+                spread([100 * r.test_accuracy for r in own]),
+                spread([100 * r.valid_accuracy for r in own]),
+                f"{seconds:.0f}",
+                ratio,
+                f"{statistics.median(r.peak_mb for r in own):,.0f}",
+            ]
+        )
+    header = [
+        "data",
+        "readout",
+        "chunk_len",
+        "test accuracy, %",
+        "validation, %",
+        "CPU time, s",
+        "over full",
+        "peak MiB",
+    ]
+    return StudyTable(header, lines, names=3)
+
+
+def plot(rows: Sequence[Row]) -> Figure:
+    """Accuracy, time and memory against chunk length."""
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    panels = figure.subplots(1, 3)
+    lengths = sorted({r.chunk_len for r in rows if r.chunk_len is not None})
+    places = {length: i for i, length in enumerate([*lengths, None])}
+    for i, (data, readout) in enumerate(dict.fromkeys((r.data, r.readout) for r in rows)):
+        own = [r for r in rows if (r.data, r.readout) == (data, readout)]
+        chunks = sorted({r.chunk_len for r in own}, key=lambda length: places[length])
+        at = [places[chunk] for chunk in chunks]
+        for axes, name, factor in zip(panels, ("test_accuracy", "training_cpu_s", "peak_mb"), (100, 1, 1), strict=True):
+            groups = [[factor * getattr(r, name) for r in own if r.chunk_len == chunk] for chunk in chunks]
+            middles = [statistics.mean(group) for group in groups]
+            below = [middle - min(group) for middle, group in zip(middles, groups, strict=True)]
+            above = [max(group) - middle for middle, group in zip(middles, groups, strict=True)]
+            axes.errorbar(at, middles, (below, above), marker="o", capsize=3, color=f"C{i}", label=f"{data}, {readout}")
+    for axes, title in zip(
+        panels, ("test accuracy (%)", "CPU time of training (s)", "peak resident memory (MiB)"), strict=True
+    ):
+        axes.set(title=title, xlabel="chunk_len (tokens)")
+        axes.set_xticks(list(places.values()), ["full" if length is None else str(length) for length in places])
+        axes.grid(alpha=0.3)
+    panels[1].set_ylim(0)
+    panels[2].set_ylim(0)
+    panels[0].legend(fontsize="small")
+    return figure
+
+
+def write(rows: Sequence[Row], sizes: Sizes, jobs: int, folder: Path) -> None:
+    """results.json, chunk_length.png, and the table between the marks of README.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = {"torch": torch.__version__, "jobs": jobs, "sizes": asdict(sizes), "rows": [asdict(r) for r in rows]}
+    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
+    plot(rows).savefig(folder / "chunk_length.png", dpi=120)
+    said = (
+        f"Made by `python experiments/chunk_length/run.py --jobs {jobs}` with torch {torch.__version__}, one thread "
+        f"per run. Accuracy: mean and range over {len(sizes.seeds)} seeds; processor time of all epochs with their "
+        "validation and peak resident memory: median."
+    )
+    body = f"{table(rows).markdown()}\n\n{said}\n\n![accuracy, time, memory](chunk_length.png)"
+    write_between_marks(folder / "README.md", body)
+
+
+def main() -> int:
+    """Train, show, write."""
+    parser = argparse.ArgumentParser(description="Accuracy, time and memory against the chunk length.")
+    parser.add_argument("--quick", action="store_true", help="few documents, one epoch, one seed")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one thread")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "studies", help="folder for the runs themselves")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder for results.json, the plot and README.md")
+    arguments = parser.parse_args()
+    sizes = Sizes()
+    if arguments.quick:
+        few = ("data.limit=200", "model=lstm", "model.hidden_size=8", "embedding.embedding_dim=8")
+        sizes = Sizes((("reuters_r8", "concat", 1),), (16, None), (0,), few)
+    # seeds outermost: what else the machine does then is spread over the chunk lengths
+    trainings = [
+        training(data, readout, epochs, chunk_len, seed, sizes)
+        for seed in sizes.seeds
+        for data, readout, epochs in sizes.corpora
+        for chunk_len in sizes.chunk_lens
+    ]
+    try:
+        results = train_all(trainings, arguments.runs.resolve(), arguments.jobs)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    order = {(data, readout): i for i, (data, readout, _) in enumerate(sizes.corpora)}
+    rows = sorted((row(result) for result in results), key=lambda r: order[r.data, r.readout])
+    table(rows).show()
+    write(rows, sizes, arguments.jobs, arguments.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

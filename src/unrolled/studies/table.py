@@ -1,0 +1,58 @@
+"""The table that a study shows on the terminal and writes into its README."""
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from unrolled.errors import UserError
+from unrolled.runs.results import write_atomically
+
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """Text in lines and columns; the first ``names`` columns name a line, the others hold its figures."""
+
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    names: int = 1
+    caption: str = ""
+
+    def show(self) -> None:
+        """On the terminal, or in full width where the output is no terminal."""
+        table = Table(title=self.caption or None, title_justify="left")
+        for i, name in enumerate(self.header):
+            table.add_column(name, justify="left" if i < self.names else "right")
+        for line in self.lines:
+            table.add_row(*line)
+        Console(width=None if sys.stdout.isatty() else 180).print(table)
+
+    def markdown(self) -> str:
+        """The same for a README."""
+        ruler = ["---"] * self.names + ["---:"] * (len(self.header) - self.names)
+        rows = "\n".join("| " + " | ".join(line) + " |" for line in (self.header, ruler, *self.lines))
+        return f"**{self.caption}**\n\n{rows}" if self.caption else rows
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean, and in parentheses the range of the values."""
+    return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def write_between_marks(readme: Path, body: str) -> None:
+    """Replace what stands between the marks in ``readme``, which is made with nothing but them where it is missing.
+
+    Raises UserError where the file has no marks.
+    """
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else f"{BEGIN}\n{END}\n"
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{readme} has no line {BEGIN} with a line {END} after it, between which the table goes")
+    write_atomically(readme, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")

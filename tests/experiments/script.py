@@ -1,0 +1,19 @@
+"""The studies are scripts: here they become modules."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+STUDIES = Path(__file__).resolve().parents[2] / "experiments"
+
+
+def load(study: str) -> ModuleType:
+    """experiments/<study>/run.py as a module."""
+    spec = importlib.util.spec_from_file_location(f"{study}_run", STUDIES / study / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module

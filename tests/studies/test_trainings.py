@@ -1,0 +1,81 @@
+"""Runs of train.py for a study: each in a process of its own, none twice, one message where one fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unrolled.errors import UserError
+from unrolled.runs.results import load_result
+from unrolled.studies.trainings import ROOT, Training, finished, train_all
+
+TINY = (
+    "data=recall",
+    "data.train=60",
+    "data.test=20",
+    "data.classes=2",
+    "data.length=12",
+    "model=gru",
+    "model.hidden_size=4",
+    "embedding.embedding_dim=4",
+    "trainer.max_epochs=1",
+)
+
+
+def test_runs_are_done_once_and_their_records_come_in_order(tmp_path: Path) -> None:
+    trainings = [Training(f"seed_{seed}", (*TINY, f"seed={seed}")) for seed in (1, 0)]
+    said: list[str] = []
+    results = train_all(trainings, tmp_path, jobs=2, say=said.append)
+    assert [result.config["seed"] for result in results] == [1, 0]
+    assert [result.name for result in results] == ["seed_1", "seed_0"]
+    assert all(result.environment["threads"] == 1 for result in results)
+    assert results[0].directory.parent == tmp_path
+    assert len(said) == 2
+    assert said[-1].startswith("2/2  seed_")
+    written = [(result.directory / "results.json").stat().st_mtime_ns for result in results]
+
+    more = Training("seed_1", (*TINY, "seed=1", "model.hidden_size=5"))
+    again = train_all([*trainings, more], tmp_path, say=said.append)
+    assert said[2] == "finished before, not done again: 2 of 3 runs"
+    assert [(result.directory / "results.json").stat().st_mtime_ns for result in again[:2]] == written
+    assert again[2].config["model"]["hidden_size"] == 5, "the same name with other settings is another run"
+    assert again[2].directory != again[0].directory
+
+
+def test_a_run_that_fails_ends_the_study_with_its_message(tmp_path: Path) -> None:
+    bad = Training("bad", (*TINY, "data.length=2"))
+    with pytest.raises(UserError, match=r"bad ended with status 2 and said: error: recall has only about 8 different"):
+        train_all([bad], tmp_path)
+    assert finished(bad.directory(tmp_path)) is None
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    training = Training("killed", (*TINY, "data.train=400", "trainer.max_epochs=12", "checkpoint.every_n_steps=4"))
+    straight = train_all([training], tmp_path / "straight")[0]
+    directory = training.directory(tmp_path / "killed")
+    command = [
+        "-c",
+        f"from unrolled.studies.trainings import *; train_all([{training!r}], Path({str(directory.parent)!r}))",
+    ]
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list((directory / "checkpoints").glob("*.ckpt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    signal_all(process)
+    record = json.loads((directory / "results.json").read_text(encoding="utf-8"))
+    assert record["status"] != "ok", "killed before its end"
+    resumed = train_all([training], directory.parent)[0]
+    assert resumed.resumed, "it went on, it did not start anew"
+    assert resumed.metrics == straight.metrics
+    assert load_result(directory).status == "ok"
+
+
+def signal_all(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to the study and the run that it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
