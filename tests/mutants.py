@@ -224,6 +224,20 @@ MUTANTS = [
         "input if self.batch_first",
         RECURRENCE,
     ),
+    Mutant(
+        "a signal cuts a checkpoint in two",
+        "training/checkpoint_files.py",
+        "with signals_wait(), new.open",
+        "with new.open",
+        "tests/training/test_signals.py",
+    ),
+    Mutant(
+        "the test takes the history back to the best checkpoint",
+        "runs/train.py",
+        "datamodule=data, verbose=False)",
+        "datamodule=data, ckpt_path=path, weights_only=True, verbose=False)",
+        "tests/runs/test_train.py::test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier_point_are_tested",
+    ),
 ]
 
 

@@ -7,3 +7,7 @@ class UserError(ValueError):
     The message gives the rule, the value, where it came from and the way out. The scripts print it alone and exit
     with status 2; every other exception is a mistake of ours and keeps its traceback.
     """
+
+
+class RefusedDataError(UserError):
+    """The data cannot be used as they are. No run has begun then, and none is left behind but its log."""

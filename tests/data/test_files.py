@@ -30,6 +30,7 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         thread.join()
     assert len(most) == 80
     assert max(most) == 1
+    assert list((tmp_path / "deep").iterdir()) == [], "the last one leaves no file"
 
 
 @pytest.mark.parametrize(

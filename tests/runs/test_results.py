@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unrolled.errors import UserError
+from unrolled.errors import RefusedDataError, UserError
 from unrolled.runs.results import (
     RunResult,
     config_hash,
@@ -63,6 +63,24 @@ def test_a_mistake_of_the_user_is_recorded_as_its_message(tmp_path) -> None:
         raise UserError("data.file=x.csv does not exist")
     assert load_result(run_in(tmp_path)).error == "data.file=x.csv does not exist"
     assert not (run_in(tmp_path) / "traceback.txt").exists()
+
+
+def test_of_refused_data_only_the_log_is_left_unless_they_are_a_row_of_a_sweep(tmp_path) -> None:
+    directory = run_in(tmp_path)
+    (directory / ".hydra").mkdir(parents=True)
+    (directory / "train.log").write_text("what was said")
+    with pytest.raises(RefusedDataError), recorded_run(directory, CONFIG, name="a", keep_refused=False):
+        raise RefusedDataError("reviews.csv, record 2: no label")
+    assert [path.name for path in directory.iterdir()] == ["train.log"]
+    assert not list(tmp_path.rglob("latest"))
+
+    with pytest.raises(RefusedDataError), recorded_run(directory, CONFIG, name="a"):
+        raise RefusedDataError("reviews.csv, record 2: no label")
+    assert load_result(directory).error == "reviews.csv, record 2: no label"
+
+    with pytest.raises(UserError), recorded_run(run_in(tmp_path, time="2"), CONFIG, name="a", keep_refused=False):
+        raise UserError("model.hidden_size=10000000: too large")
+    assert load_result(run_in(tmp_path, time="2")).status == "failed", "the data were not refused"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -59,6 +59,21 @@ def test_results_hold_what_a_reader_needs(trained: Path) -> None:
     assert len(labels) == 600 + 1
 
 
+def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier_point_are_tested(tmp_path) -> None:
+    settings = ("trainer.max_epochs=3", "optimizer.lr=1e-12", "trainer.log_every_n_steps=1", "callbacks.averaging=null")
+    done = program("train.py", *QUICK, "model.proj_size=16", *settings, f"output_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.rglob("results.json")
+    results = json.loads(file.read_text())
+    best = torch.load(file.parent / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == 0  # nothing is learned: the first of equals
+    assert [row["epoch"] for row in results["history"]] == [0, 1, 2]
+    steps = results["history"][-1]["step"]
+    assert steps == 3 * best["global_step"]
+    skipped = 5 + 3  # by `Speed`: the first steps, and one at the start of each epoch
+    assert results["speed"]["measured_steps"] > steps - skipped - 1
+
+
 def test_checkpoints_hold_plain_values_only(trained: Path) -> None:
     for file in (trained / "checkpoints").glob("*.ckpt"):
         content = torch.load(file, weights_only=True)
@@ -104,6 +119,22 @@ def test_a_mistake_in_the_config_is_one_message_and_no_traceback(override: str, 
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr + done.stdout
     assert not list(tmp_path.rglob("results.json")), "nothing ran, so there is nothing to report"
+
+
+def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing_but_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.csv"
+    file.write_text('text,label\ngood,1\n"never closed,0\n')
+    done = program(
+        "train.py", "data=csv", f"data.train={file}", f"output_dir={tmp_path / 'runs'}", f"data.cache_dir={tmp_path}"
+    )
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if "[INFO]" not in line]
+    assert len(said) == 1
+    for part in (f"error: {file}, record 2 (line 3)", "column 'text'", "data.quoting=false"):
+        assert part in said[0]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path != file]
+    assert [path.name for path in written] == ["train.log"]
+    assert said[0].removeprefix("error: ") in written[0].read_text()
 
 
 def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:

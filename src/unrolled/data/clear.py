@@ -20,7 +20,6 @@ def clear_cache(directory: Path) -> int:
             freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             with lock(directory / "tables.lock", "is fetching the built-in text sets"):
                 shutil.rmtree(folder)
-    (directory / "tables.lock").unlink(missing_ok=True)
     return freed
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from unrolled.errors import UserError
 
@@ -38,24 +39,39 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def lock(path: Path, waiting_for: str) -> Iterator[bool]:
-    """Hold an exclusive lock on ``path`` (created if missing), waiting while another process has it.
+    """Hold an exclusive lock on ``path``, waiting while another process has it; the file is gone afterwards.
 
     Yields whether the lock is really held: some network file systems have none, and there the atomic renames of the
     callers must do alone (work may be done twice, but nothing is ever half written).
     """
-    with disk_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("Waiting for another run that %s.", waiting_for)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            yield False
+    while True:
+        with disk_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("Waiting for another run that %s.", waiting_for)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError:
+                yield False
+                return
+            if not _is_at(file, path):
+                continue  # who had the lock has removed this file: whoever comes now locks a new one
+            try:
+                yield True  # closing the file releases the lock
+            finally:
+                path.unlink(missing_ok=True)
             return
-        yield True  # closing the file releases the lock
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether the open file is still the one that stands at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

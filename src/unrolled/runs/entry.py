@@ -1,5 +1,6 @@
 """What stands between Hydra and a run: a user's mistake is one message, every other exception keeps its traceback."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from unrolled.runs.devices import silent_arguments, speaks
 from unrolled.runs.resume import resumed_arguments
 from unrolled.runs.sweep import run_job
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -26,7 +29,16 @@ def guarded(task: Callable[[DictConfig], T], config: DictConfig) -> T | None:
     try:
         return task(config)
     except UserError as error:
+        note(error)
         stop(error)
+
+
+def note(error: UserError) -> None:
+    """Put the message into the run's log, too; the terminal gets it from `stop`."""
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, str(error), (), None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
 
 
 def command_line() -> None:

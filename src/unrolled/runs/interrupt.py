@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unrolled.training.callbacks.interrupt import STOP_SIGNALS, Terminated, stop_for
+from unrolled.training.signals import STOP_SIGNALS, Terminated, stop_for
 
 
 @contextmanager

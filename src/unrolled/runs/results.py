@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 import time
 import traceback
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import UserError
+from unrolled.errors import RefusedDataError, UserError
 from unrolled.runs.interrupt import interrupted_by, sigterm_interrupts
 
 Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
@@ -103,9 +104,10 @@ def recorded_run(
     name: str,
     root: Path | None = None,
     before: RunResult | None = None,
+    keep_refused: bool = True,
     **known: Any,
 ) -> Iterator[RunResult]:
-    """Run the body and leave a ``results.json`` in ``directory`` whatever happens.
+    """Run the body and leave a ``results.json`` in ``directory`` whatever happens to the run.
 
     Written at once with status ``running``, and at the end with ``ok``, ``failed`` (any exception) or ``interrupted``
     (Ctrl-C, SIGTERM, Lightning's exit after either). Exceptions go on; the exit status after an interrupt is
@@ -113,6 +115,7 @@ def recorded_run(
 
     config: resolved, plain containers; root: the directory of all runs, where the file ``latest`` is kept (two levels
     up if not given); before: the same run as it was left, with the wall time it had taken, where it goes on now;
+    keep_refused: data that are refused (RefusedDataError) are a failed run, too; otherwise only the log is left of it;
     known: further fields of RunResult (model, implementation, data).
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -125,7 +128,7 @@ def recorded_run(
         config_hash_without_seed=config_hash(config, (*WITHOUT_EFFECT, "seed")),
         **known,
     )
-    began, earlier = time.perf_counter(), 0.0
+    began, earlier, refused = time.perf_counter(), 0.0, False
     if before is not None:
         result.resumed = [*before.resumed, result.started]
         result.started = before.started
@@ -144,14 +147,21 @@ def recorded_run(
             result.status, result.error = "interrupted", f"stopped by {signal_number.name}"
             raise SystemExit(128 + signal_number) from error
         result.status, result.error = "failed", describe_error(error)
+        refused = isinstance(error, RefusedDataError) and not keep_refused
         if pointed is not None and not (directory / "checkpoints").is_dir():  # nothing to go on with or to use
             write_atomically(latest, pointed)
+        elif refused:
+            latest.unlink(missing_ok=True)
         if not isinstance(error, UserError):
             write_atomically(directory / "traceback.txt", "".join(traceback.format_exception(error)))
         raise
     finally:
         result.wall_time_s = earlier + time.perf_counter() - began
-        result.write()
+        if refused:
+            (directory / RESULTS_FILE).unlink(missing_ok=True)
+            shutil.rmtree(directory / ".hydra", ignore_errors=True)
+        else:
+            result.write()
 
 
 def describe_error(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from rich.console import Console
 from unrolled.config import Config, checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.summary import summary_table
-from unrolled.errors import UserError
+from unrolled.errors import RefusedDataError, UserError
 from unrolled.runs.build import build, build_classifier, build_datamodule, check_buildable, plain
 from unrolled.runs.devices import check_launcher, global_rank, launched
 from unrolled.runs.environment import describe_environment
@@ -37,7 +37,7 @@ from unrolled.training.callbacks.hparams import HParams
 from unrolled.training.callbacks.model_summary import count_parameters
 from unrolled.training.callbacks.resume_points import ResumePoints
 from unrolled.training.callbacks.speed import Speed
-from unrolled.training.checkpoint_files import AtomicCheckpointIO
+from unrolled.training.checkpoint_files import AtomicCheckpointIO, load_intact
 from unrolled.training.classifier import Classifier
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def train(config: DictConfig) -> float | None:
         with open_dict(config):
             config.choices = {group: choices.get(group) for group in ("data", "text", "model")}  # what the groups were
     settings = plain(config)
-    known = {
+    known: dict[str, Any] = {
         "model": choices["model"],
         "implementation": settings["model"].get("implementation", ""),
         "data": choices["data"],
@@ -105,6 +105,7 @@ def train(config: DictConfig) -> float | None:
         _show(config, valid, _prepared(valid), console)
         console.print("dry run: everything fits together; leave dry_run=true away to train")
         return None
+    known["keep_refused"] = sweeping or before is not None  # a row of the sweep, or a run that had begun
     with _recorded(directory, settings, valid.name, root, before, **known) as result:
         _fit_and_test(config, valid, result, before, settings, console)
     print_runs([result], _shown(root), console)
@@ -157,7 +158,9 @@ def _fit_and_test(
         with launched(trainer):
             trainer.fit(model, datamodule=data, ckpt_path=point, weights_only=True)
             path, result.tested_weights = checkpoint_to_test(trainer)
-            trainer.test(model, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
+            if path is not None:  # the weights alone: `ckpt_path` would take history and speed back to that point, too
+                model.load_state_dict(load_intact(Path(path))["state_dict"])
+            trainer.test(model, datamodule=data, verbose=False)
         if first:
             predictions = save_predictions(directory, model.test_predictions, prepared.labels)
             result.predictions = result.relative(predictions)
@@ -192,7 +195,10 @@ def _check_rows(config: Config, processes: int) -> None:
 
 def _prepared(valid: Config) -> PreparedData:
     _reset(valid)
-    return prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
+    try:
+        return prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
+    except UserError as error:
+        raise RefusedDataError(str(error)) from error
 
 
 def _show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:

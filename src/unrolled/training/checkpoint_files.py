@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from unrolled.training.signals import signals_wait
+
 UNFINISHED = ".tmp"  # ends the names of files that are being written, or were when their process was killed
 
 
@@ -24,7 +26,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}{UNFINISHED}")
         try:
-            with new.open("wb") as file:
+            with signals_wait(), new.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())

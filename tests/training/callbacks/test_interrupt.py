@@ -5,8 +5,9 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from unrolled.training.callbacks.interrupt import InterruptBetweenSteps, Terminated
+from unrolled.training.callbacks.interrupt import InterruptBetweenSteps
 from unrolled.training.callbacks.progress import Progress
+from unrolled.training.signals import Terminated
 
 
 def test_a_signal_inside_a_step_waits_for_its_end(tiny, batches, make_trainer, tmp_path) -> None:

@@ -10,23 +10,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from unrolled.training.callbacks.clean_points import between_steps, pause_follows
+from unrolled.training.signals import SIGNALS, stop_for
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # a cluster sends one of them before it takes the machine away
-SIGNALS = (signal.SIGINT, *STOP_SIGNALS)
-
-
-class Terminated(KeyboardInterrupt):
-    """Another signal than Ctrl-C says stop; a KeyboardInterrupt, so whoever shuts down on Ctrl-C does here, too."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.signal = signal.Signals(number)
-
-
-def stop_for(number: int, frame: FrameType | None = None) -> None:
-    """Raise what signal ``number`` stands for: KeyboardInterrupt or Terminated."""
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 class InterruptBetweenSteps(Callback):
