@@ -10,7 +10,7 @@ LOGDIR ?= runs
 .PHONY: help setup train test lint format tensorboard sweep compare bench mutants clean clean-runs clean-cache setup-torchtext test-torchtext
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment from requirements.lock
 

@@ -225,6 +225,13 @@ MUTANTS = [
         RECURRENCE,
     ),
     Mutant(
+        "attention forgets to bring earlier sums to the new scale",
+        "training/readout.py",
+        "kept * count +",
+        "count +",
+        "tests/training/test_readout.py",
+    ),
+    Mutant(
         "a signal cuts a checkpoint in two",
         "training/checkpoint_files.py",
         "with signals_wait(), new.open",

@@ -18,7 +18,7 @@ from unrolled.encoders import build
 from unrolled.encoders.embedding import Embedding
 from unrolled.encoders.encoder import Encoder
 from unrolled.training.reading import Reading, readout_value
-from unrolled.training.readout import KINDS, Readout
+from unrolled.training.readout import READOUTS, Attention, Readout, make_readout
 
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 E, H, P, V = 3, 5, 2, 11
@@ -56,10 +56,13 @@ class Net:
         with torch.no_grad():
             for weight in self.encoder.parameters():
                 weight.mul_(1.5)  # a state that is heard over the input
-        self.readout: Readout = KINDS[readout]()
+        self.readout: Readout = make_readout(readout, self.encoder.output_size // len(self.encoder.sweeps[-1])).double()
+        for weight in self.readout.parameters():
+            nn.init.normal_(weight)  # attention that is far from a mean
 
     def parameters(self) -> Named:
-        return {"embedding": self.embedding.weight, **dict(self.encoder.named_parameters())}
+        named = {"embedding": self.embedding.weight, **dict(self.encoder.named_parameters())}
+        return named | {f"readout.{name}": weight for name, weight in self.readout.named_parameters()}
 
     def __call__(self, step: Step, reading: Reading) -> Tensor:
         self.encoder.redraw()
@@ -101,6 +104,7 @@ def official_twin(network: str, net: Net) -> tuple[Named, list[list[nn.RNNBase]]
         own = name if name in ours else name.replace("recurrence.module.", "recurrence.")
         weight.data.copy_(ours[own])
         parameters[own] = weight
+    parameters |= {f"readout.{name}": weight for name, weight in net.readout.named_parameters()}
     return parameters, [[direction.recurrence.module for direction in sweep] for sweep in twin.sweeps]
 
 
@@ -115,13 +119,17 @@ def read_alone(module: nn.RNNBase, x: Tensor, chunk_len: int | None, cut: bool) 
     return torch.cat(outputs)
 
 
-def vector_alone(readout: str, outputs: Tensor) -> Tensor:
+def vector_alone(readout: Readout, outputs: Tensor) -> Tensor:
+    if isinstance(readout, Attention):
+        hidden = torch.tanh(outputs @ readout.score.weight.T + readout.score.bias)
+        return (hidden @ readout.query).softmax(0) @ outputs
     parts = {"last": outputs[-1], "max": outputs.max(0).values, "mean": outputs.mean(0)}
-    return torch.cat(list(parts.values())) if readout == "concat" else parts[readout]
+    name = type(readout).__name__.lower()
+    return torch.cat(list(parts.values())) if name == "concat" else parts[name]
 
 
 def oracle(
-    network: str, net: Net, readout: str, step: Step, corpus: TokenCorpus, chunk_len: int | None, cut: bool
+    network: str, net: Net, step: Step, corpus: TokenCorpus, chunk_len: int | None, cut: bool
 ) -> tuple[Tensor, Named]:
     """The documents' vectors in the step's order, and the parameters they come from."""
     parameters, sweeps = official_twin(network, net)
@@ -138,7 +146,7 @@ def oracle(
             if len(sweep) == 2:
                 read.append(read_alone(sweep[1], x.flip(0), chunk_len, cut))
             x = torch.cat([read[0], *(y.flip(0) for y in read[1:])], dim=-1)
-        vectors.append(torch.cat([vector_alone(readout, y) for y in read]))
+        vectors.append(torch.cat([vector_alone(net.readout, y) for y in read]))
     return torch.stack(vectors), parameters
 
 
@@ -152,7 +160,7 @@ def test_truncated_gradients_are_autograds_with_explicit_detaches(
     net, corpus = Net(make, "concat", **how), make_corpus(LENGTHS)
     step = all_documents(corpus, chunk_len)
     value = net(step, Reading())
-    expected, parameters = oracle(network, net, "concat", step, corpus, chunk_len, cut=True)
+    expected, parameters = oracle(network, net, step, corpus, chunk_len, cut=True)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
     assert_same(gradients(value, net.parameters()), gradients(expected, parameters))
 
@@ -164,7 +172,7 @@ def test_exact_gradients_are_those_of_ordinary_backpropagation(make_corpus: Make
     net, corpus = Net(make, "concat", **how), make_corpus(LENGTHS)
     step = all_documents(corpus, chunk_len)
     value = net(step, Reading(exact=True))
-    expected, parameters = oracle(network, net, "concat", step, corpus, None, cut=False)
+    expected, parameters = oracle(network, net, step, corpus, None, cut=False)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
     ours = gradients(value, net.parameters())
     assert_same(ours, gradients(expected, parameters))
@@ -172,16 +180,19 @@ def test_exact_gradients_are_those_of_ordinary_backpropagation(make_corpus: Make
     assert any((ours[name] - truncated[name]).abs().max() > 1e-3 for name in ours), "truncation must make a difference"
 
 
-@pytest.mark.parametrize("readout", KINDS)
+@pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("chunk_len", CHUNKS)
 @pytest.mark.parametrize("exact", [False, True])
-def test_every_readout_on_every_grid(make_corpus: Make, readout: str, chunk_len: int | None, exact: bool) -> None:
+@pytest.mark.parametrize("recompute", [False, True])
+def test_every_readout_on_every_grid(
+    make_corpus: Make, readout: str, chunk_len: int | None, exact: bool, recompute: bool
+) -> None:
     network = "lstm, both directions"
     make, how = NETWORKS[network]
     net, corpus = Net(make, readout, **how), make_corpus(LENGTHS)
     step = all_documents(corpus, chunk_len)
-    value = net(step, Reading(exact=exact))
-    expected, parameters = oracle(network, net, readout, step, corpus, chunk_len, cut=not exact)
+    value = net(step, Reading(exact=exact, recompute=recompute))
+    expected, parameters = oracle(network, net, step, corpus, chunk_len, cut=not exact)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
     assert_same(gradients(value, net.parameters()), gradients(expected, parameters))
 

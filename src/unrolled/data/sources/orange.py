@@ -109,7 +109,7 @@ class OrangeTables(Source):
                 if len(row) == len(names) and row[text].strip() and row[label].strip():
                     yield Document(row[text], row[label])
                 else:
-                    notes.add("incomplete row dropped", f"{file}, row {number}")
+                    notes.add("row without a text or a label dropped", f"{file}, row {number}")
 
 
 def fetch_tables(cache_dir: Path, needed: tuple[str, ...]) -> Path:

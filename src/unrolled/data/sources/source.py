@@ -26,7 +26,7 @@ class Notes:
         self.first: dict[str, str] = {}
 
     def add(self, kind: str, where: str) -> None:
-        """Count one case of ``kind`` (such as "incomplete row dropped"); ``where`` names file and record."""
+        """Count one case of ``kind`` (such as "empty text kept"); ``where`` names file and record."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.first.setdefault(kind, where)
 
