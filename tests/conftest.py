@@ -1,6 +1,7 @@
 """Shared by all tests: runs of the real program in a process of its own, numbered documents, composed configs."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from unrolled.config import register
 from unrolled.data.corpus import TokenCorpus
 
 ROOT = Path(__file__).parent.parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: Ctrl-C is tested, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 

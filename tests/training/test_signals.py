@@ -22,8 +22,9 @@ began = time.perf_counter()
 saver.save_checkpoint(content, path)
 took = time.perf_counter() - began
 for i in range(20):
-    threading.Timer((i + 0.5) / 20 * took, lambda: signal.raise_signal(signal.SIGINT)).start()
+    timer = threading.Timer((i + 0.5) / 20 * took, lambda: signal.raise_signal(signal.SIGINT))
     try:
+        timer.start()
         while True:
             saver.save_checkpoint(content, path)
     except KeyboardInterrupt:
@@ -84,5 +85,5 @@ def test_another_thread_can_use_it() -> None:
 
 def test_ctrl_c_while_a_checkpoint_is_written_is_ctrl_c_and_the_file_is_whole(tmp_path) -> None:
     command = [sys.executable, "-c", SAVE_AND_BE_TOLD, str(tmp_path / "a.ckpt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "whole\n", done.stderr

@@ -33,7 +33,8 @@ def describe_environment(device: torch.device | str = "cpu", precision: str = "3
         "timed_in_parallel": int(os.environ.get(PARALLEL_VARIABLE) or 1) > 1,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None}
+        | {"torch": str(torch.__version__)},  # with its build, such as +cpu, which the metadata need not name
         "cuda": torch.version.cuda,
         "git": git_commit(),
     }
