@@ -98,3 +98,40 @@ def test_help_lists_every_key(capsys) -> None:
     out = capsys.readouterr().out
     assert out.startswith("usage: predict.py")
     assert all(f"{key}=" in out for key in ("run", "input", "output", "text_column", "checkpoint"))
+
+
+def test_the_columns_of_the_training_are_read_and_joined_as_in_training(tmp_path) -> None:
+    rows = [("oil prices" if i % 2 else "a bank", "rise" if i % 2 else "fails", "x y z", i % 2) for i in range(60)]
+    with (tmp_path / "in.csv").open("w", newline="") as out:
+        csv.writer(out).writerows([("Title", "rest", "text", "label"), *rows])
+    sizes = ("model=gru", "model.hidden_size=4", "embedding.embedding_dim=4", "threads=1", "trainer.max_epochs=1")
+    data = ("data=csv", f"data.train={tmp_path / 'in.csv'}", "data.text_column=[Title,rest]")
+    done = program("train.py", *data, *sizes, "callbacks.progress_bar=null", f"output_dir={tmp_path / 'runs'}")
+    assert done.returncode == 0, done.stderr
+    assert "━━━ " not in done.stdout, "a bar that nobody asked for"
+    assert "v_num" not in done.stdout
+    run = tmp_path / "runs" / "latest"
+    model = load(run)
+    proba = model.predict_proba([f"{title} {rest}" for title, rest, _, _ in rows])
+    for source, content in {
+        "again.csv": (tmp_path / "in.csv").read_text(),
+        "again.jsonl": "".join(json.dumps({"Title": t, "rest": r, "text": x}) + "\n" for t, r, x, _ in rows),
+    }.items():
+        (tmp_path / source).write_text(content)
+        main([f"run={run}", f"input={tmp_path / source}", f"output={tmp_path / 'out.jsonl'}", "--proba"])
+        records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        names = [f"probability of {name}" for name in model.classes_]
+        np.testing.assert_allclose([[float(record[name]) for name in names] for record in records], proba, atol=2e-6)
+    main(
+        [
+            f"run={run}",
+            f"input={tmp_path / 'again.csv'}",
+            f"output={tmp_path / 'o.jsonl'}",
+            "text_column=text",
+            "--proba",
+        ]
+    )
+    other = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    np.testing.assert_allclose(
+        [float(record[names[0]]) for record in other], [model.predict_proba(["x y z"])[0, 0]] * len(rows), atol=2e-6
+    )

@@ -121,11 +121,17 @@ def test_a_mistake_in_the_config_is_one_message_and_no_traceback(override: str, 
     assert not list(tmp_path.rglob("results.json")), "nothing ran, so there is nothing to report"
 
 
-def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing_but_the_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dry_run", ["false", "true"])
+def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing_but_the_log(tmp_path: Path, dry_run: str) -> None:
     file = tmp_path / "reviews.csv"
     file.write_text('text,label\ngood,1\n"never closed,0\n')
     done = program(
-        "train.py", "data=csv", f"data.train={file}", f"output_dir={tmp_path / 'runs'}", f"data.cache_dir={tmp_path}"
+        "train.py",
+        "data=csv",
+        f"data.train={file}",
+        f"output_dir={tmp_path / 'runs'}",
+        f"data.cache_dir={tmp_path}",
+        f"dry_run={dry_run}",
     )
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if "[INFO]" not in line]

@@ -108,16 +108,18 @@ class LinesReader(Reader):
 
 
 class TableReader(Reader):
-    """CSV or TSV with a header; ``text_column``: its name or number from 1, or None to find it by a common name."""
+    """CSV or TSV with a header; ``text_column``, ``usual``: see `find_text_columns`."""
 
-    def __init__(self, stream: IO[str], name: str, delimiter: str, text_column: str | None) -> None:
+    def __init__(
+        self, stream: IO[str], name: str, delimiter: str, text_column: str | None, usual: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self._rows = csv.reader(stream, delimiter=delimiter)
         header = next(self._rows, None)
         if header is None:
             raise UserError(f"input={name} is empty: not even a header")
         self.columns = header
-        self._text = find_text_column(header, text_column, name)
+        self._texts = find_text_columns(header, text_column, name, usual)
 
     def rows(self) -> Iterator[tuple[Row, str]]:
         assert self.columns is not None
@@ -129,7 +131,7 @@ class TableReader(Reader):
                     f"input={self.name}, record {number} (line {self._rows.line_num}): {len(row)} fields, the header "
                     f"has {len(self.columns)}; put fields with delimiters or line breaks in double quotes"
                 )
-            yield row, row[self._text]
+            yield row, " ".join(row[index] for index in self._texts)
 
     def _numbered(self) -> Iterator[list[str]]:
         try:
@@ -139,12 +141,13 @@ class TableReader(Reader):
 
 
 class JsonlReader(Reader):
-    """An object on each line; ``text_column``: the key of its text, or None for a common one."""
+    """An object on each line; ``text_column``, ``usual``: see `find_text_columns`, of the first line's keys."""
 
-    def __init__(self, stream: IO[str], name: str, text_column: str | None) -> None:
+    def __init__(self, stream: IO[str], name: str, text_column: str | None, usual: Sequence[str] = ()) -> None:
         self.stream = stream
         self.name = name
-        self._key = text_column
+        self._keys = None if text_column is None else [text_column]
+        self._usual = usual
 
     def rows(self) -> Iterator[tuple[Row, str]]:
         for number, line in enumerate(self.stream, start=1):
@@ -157,42 +160,49 @@ class JsonlReader(Reader):
                 raise UserError(f"{where}: no JSON ({error})") from error
             if not isinstance(row, dict):
                 raise UserError(f'{where}: an object such as {{"text": ...}} is needed, got {line.strip()[:40]}')
-            if self._key is None:
-                self._key = list(row)[find_text_column(list(row), None, self.name)]
-            text = row.get(self._key)
-            if not isinstance(text, str):
-                raise UserError(
-                    f"{where}: key {self._key!r} must hold a text, got {text!r}; there are {', '.join(row)}"
-                )
-            yield row, text
+            if self._keys is None:
+                keys = list(row)
+                self._keys = [keys[index] for index in find_text_columns(keys, None, self.name, self._usual)]
+            for key in self._keys:
+                if not isinstance(row.get(key), str):
+                    raise UserError(
+                        f"{where}: key {key!r} must hold a text, got {row.get(key)!r}; there are {', '.join(row)}"
+                    )
+            yield row, " ".join(row[key] for key in self._keys)
 
 
-def find_text_column(columns: Sequence[str], wanted: str | None, name: str) -> int:
-    """The index of the column with the text. Raises UserError where there is no such, or none looks like one."""
+def find_text_columns(columns: Sequence[str], wanted: str | None, name: str, usual: Sequence[str] = ()) -> list[int]:
+    """The indices of the columns with the text; several are joined by a blank, as in training.
+
+    wanted: name or number from 1; None: the columns that the run was trained on (``usual``) where all of them are
+    there, else one with a common name. Raises UserError where there is no such, or none looks like one.
+    """
     if wanted is None:
+        if usual and all(column in columns for column in usual):
+            return [list(columns).index(column) for column in usual]
         plain = [column.strip().lower() for column in columns]
         found = [plain.index(candidate) for candidate in TEXT_NAMES if candidate in plain]
         if found or len(columns) == 1:
-            return found[0] if found else 0
+            return found[:1] or [0]
         raise UserError(
             f"input={name}: no column looks like the text; there are {', '.join(columns)}; give text_column="
         )
     if wanted in columns:
-        return list(columns).index(wanted)
+        return [list(columns).index(wanted)]
     if wanted.isdigit() and 1 <= int(wanted) <= len(columns):
-        return int(wanted) - 1
+        return [int(wanted) - 1]
     raise UserError(f"text_column={wanted}: input={name} has no such column; there are {', '.join(columns)}")
 
 
-def open_reader(stream: IO[str], name: str, form: str, text_column: str | None) -> Reader:
-    """The reader of format ``form``."""
+def open_reader(stream: IO[str], name: str, form: str, text_column: str | None, usual: Sequence[str] = ()) -> Reader:
+    """The reader of format ``form``; ``text_column``, ``usual``: see `find_text_columns`."""
     if form == "jsonl":
-        return JsonlReader(stream, name, text_column)
+        return JsonlReader(stream, name, text_column, usual)
     if form == "lines":
         if text_column is not None:
             raise UserError(f"text_column={text_column}: plain lines have no columns; give format=csv, tsv or jsonl")
         return LinesReader(stream)
-    return TableReader(stream, name, "," if form == "csv" else "\t", text_column)
+    return TableReader(stream, name, "," if form == "csv" else "\t", text_column, usual)
 
 
 class Writer:

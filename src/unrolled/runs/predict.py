@@ -27,7 +27,7 @@ KEYS = {
     "output": "file, or - for standard output (-)",
     "format": f"of the input where its name does not tell: {', '.join(FORMATS)} (lines for standard input)",
     "output_format": "of the output (as its name tells, otherwise as the input)",
-    "text_column": "name or number from 1 of the column with the text (a common name such as text)",
+    "text_column": "name or number from 1 of the column with the text (as in the run, or a common name such as text)",
     "checkpoint": "best, last or a file (the weights that the run has tested)",
     "device": "cpu or cuda (a GPU where there is one)",
 }
@@ -59,9 +59,8 @@ def main(arguments: Sequence[str]) -> None:
     began = time.perf_counter()
     with opened_input(source) as stream, opened_output(target) as out:
         try:
-            count = _classify(
-                model, open_reader(stream, source, form, given.get("text_column")), out, out_form, options
-            )
+            reader = open_reader(stream, source, form, given.get("text_column"), _trained_on(model))
+            count = _classify(model, reader, out, out_form, options)
         except UnicodeDecodeError as error:
             raise UserError(f"input={source} is not UTF-8 ({error}); convert it first") from error
         if not count:
@@ -71,6 +70,12 @@ def main(arguments: Sequence[str]) -> None:
         f"{count:,} documents, {model.tokens_read:,} tokens in {seconds:.1f} s: "
         f"{count / seconds:,.0f} documents/s, {model.tokens_read / seconds:,.0f} tokens/s\n"
     )
+
+
+def _trained_on(model: TextClassifier) -> list[str]:
+    """The names of the text columns that the run's settings give, if they do."""
+    given = model.classifier.hparams["config"].get("data", {}).get("text_column")
+    return [name for name in (given if isinstance(given, list) else [given]) if isinstance(name, str)]
 
 
 def _classify(model: TextClassifier, reader: Reader, out: Any, form: str, options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
@@ -102,7 +103,12 @@ def train(config: DictConfig) -> float | None:
         console.print(f"finished before, not done again: {_shown(done.directory)}", highlight=False, soft_wrap=True)
         return done.metrics.get("val/accuracy")
     if valid.dry_run:
-        _show(config, valid, _prepared(valid), console)
+        try:
+            _show(config, valid, _prepared(valid), console)
+        except RefusedDataError:
+            if not sweeping:
+                shutil.rmtree(directory / ".hydra", ignore_errors=True)  # as of a run: only the log is left
+            raise
         console.print("dry run: everything fits together; leave dry_run=true away to train")
         return None
     known["keep_refused"] = sweeping or before is not None  # a row of the sweep, or a run that had begun
@@ -145,8 +151,9 @@ def _fit_and_test(
         ConfigText(settings),
         HParams(settings, {"data": "choices.data", "model": "choices.model"} | {key: key for key in HPARAMS}),
     ]
-    plugins = [AtomicCheckpointIO()]
-    trainer = build("trainer", config.trainer, callbacks=callbacks, logger=_logger(directory), plugins=plugins)
+    options: dict[str, Any] = {"callbacks": callbacks, "logger": _logger(directory), "plugins": [AtomicCheckpointIO()]}
+    options["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in callbacks)  # no other
+    trainer = build("trainer", config.trainer, **options)
     _check_rows(valid, trainer.world_size)
     environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
     result.environment = {**environment, "processes": trainer.world_size}

@@ -76,11 +76,14 @@ class JsonlFiles(FileSource):
             value = json.loads(line.removeprefix("\ufeff"))
         except json.JSONDecodeError as error:
             self.bad_row(
-                notes, "row that is no JSON", place, f"it is no JSON object ({error.msg} at character {error.pos + 1})"
+                notes,
+                "row that is no JSON",
+                place,
+                f"it is no JSON object ({error.msg.removesuffix(' at')} at character {error.pos + 1}); mend it",
             )
             return None
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; a thousand brackets
-            self.bad_row(notes, "row that is no JSON", place, f"it cannot be read as JSON ({str(error)[:80]})")
+            self.bad_row(notes, "row that is no JSON", place, f"it cannot be read as JSON ({str(error)[:80]}); mend it")
             return None
         if not isinstance(value, dict) or not value:
             kind = "a list" if isinstance(value, list) else "empty" if isinstance(value, dict) else "a bare value"
@@ -101,13 +104,16 @@ class JsonlFiles(FileSource):
                     notes,
                     "row without a key",
                     place,
-                    f"key {name!r} is missing; it has {', '.join(map(repr, row))[:120]}",
+                    f"key {name!r} is missing; it has {', '.join(map(repr, row))[:120]}; add it",
                 )
                 return None
             value = row[name]
             if isinstance(value, dict | list):
                 self.bad_row(
-                    notes, "row with nested values", place, f"key {name!r} holds {type(value).__name__}, not text"
+                    notes,
+                    "row with nested values",
+                    place,
+                    f"key {name!r} holds {type(value).__name__}, not text; give a text",
                 )
                 return None
             values.append(plain(value))
