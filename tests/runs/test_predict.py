@@ -135,3 +135,10 @@ def test_the_columns_of_the_training_are_read_and_joined_as_in_training(tmp_path
     np.testing.assert_allclose(
         [float(record[names[0]]) for record in other], [model.predict_proba(["x y z"])[0, 0]] * len(rows), atol=2e-6
     )
+
+
+def test_the_input_is_not_overwritten(trained, table) -> None:
+    before = table.read_bytes()
+    with pytest.raises(UserError, match="is the input itself"):
+        main([f"run={trained}", f"input={table}", f"output={table}"])
+    assert table.read_bytes() == before

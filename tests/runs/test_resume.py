@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.runs.fresh_process import finish_training, start_training
 
 from unrolled.errors import UserError
 from unrolled.runs.results import RunResult
-from unrolled.runs.resume import alone_in, resumed_arguments, seconds_so_far, with_settings_of
+from unrolled.runs.resume import alone_in, legible, resumed_arguments, seconds_so_far, with_settings_of
 from unrolled.training.callbacks.history import CLOCKS
 from unrolled.training.callbacks.resume_points import points
 
@@ -201,3 +202,19 @@ def test_the_time_of_a_killed_session_counts_to_its_last_checkpoint(tmp_path) ->
     assert seconds_so_far(run) == 15.0
     run.status = "interrupted"
     assert seconds_so_far(run) == 5.0
+
+
+def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> None:
+    arguments = [
+        "data.train=my reviews (1).csv",
+        "data.label_column=Stars (1-5)",
+        "data.test=a=b.csv",
+        "-m",
+        "seed=1,2",
+    ]
+    found = legible(arguments)
+    assert found[3:] == ["-m", "seed=1,2"]
+    values = [override.value() for override in OverridesParser.create().parse_overrides(found[:3])]
+    assert values == ["my reviews (1).csv", "Stars (1-5)", "a=b.csv"]
+    with pytest.raises(UserError, match="in quotes twice"):
+        legible(["name=run (1)"])

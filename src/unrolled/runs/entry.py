@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unrolled.errors import UserError
 from unrolled.runs.devices import silent_arguments, speaks
-from unrolled.runs.resume import resumed_arguments
+from unrolled.runs.resume import legible, resumed_arguments
 from unrolled.runs.sweep import run_job
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def note(error: UserError) -> None:
 def command_line() -> None:
     """Turn `resume=` into the arguments that the run was started with; quiet all of a run's processes but the first."""
     try:
-        sys.argv[1:] = [*resumed_arguments(sys.argv[1:]), *silent_arguments()]
+        sys.argv[1:] = [*resumed_arguments(legible(sys.argv[1:])), *silent_arguments()]
     except UserError as error:
         stop(error)
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,13 @@ def main(arguments: Sequence[str]) -> None:
         if target == "-" and "output_format" not in given
         else format_of(target, given.get("output_format"), "output_format")
     )
+    if (
+        "-" not in (source, target)
+        and Path(target).exists()
+        and Path(source).exists()
+        and Path(target).samefile(source)
+    ):
+        raise UserError(f"output={target} is the input itself, which would be lost; give another name")
     model = load(given["run"], given.get("checkpoint"), given.get("device"))
     if options.top is not None and not 1 <= options.top <= len(model.classes_):
         raise UserError(f"--top {options.top}: choose from 1 to {len(model.classes_)}, the number of classes")

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -20,6 +21,7 @@ from unrolled.training.callbacks.resume_points import cut_event_files, newest_in
 from unrolled.training.checkpoint_files import UNFINISHED, load_intact
 
 KEY = "resume"
+NAMES = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
 NOT_OF_THE_RUN = (KEY, "choices")  # keys of the config that are set anew
 
 
@@ -50,6 +52,30 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
         elif override.key_or_group != KEY and override.input_line not in saved:
             _agree(override, choices, run)
     return [*flags, *saved, *hydra, f"{KEY}={_quoted(directory)}", *run_in(directory)]
+
+
+def legible(arguments: Sequence[str]) -> list[str]:
+    """The command line with quotes around file and column names that Hydra's grammar cannot read, as ``a (1).csv``.
+
+    Raises UserError for any other setting that it cannot read.
+    """
+    parser = OverridesParser.create()
+    found = []
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        try:
+            if equals and not text.startswith("-"):
+                parser.parse_override(text)
+        except HydraException as error:
+            if not key.startswith(NAMES):
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"{text}: cannot be read ({reason}); put a value with special characters in quotes twice, "
+                    f"as in \"{key}='...'\""
+                ) from error
+            text = f"{key}={_quoted(value)}"
+        found.append(text)
+    return found
 
 
 def run_in(directory: Path) -> list[str]:
@@ -169,7 +195,7 @@ def _saved(file: Path) -> Any:
     return plain
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: str | Path) -> str:
     text = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"
 
