@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from unrolled.errors import UserError
 from unrolled.runs.results import RunResult, write_atomically
-from unrolled.studies.table import StudyTable, spread, write_between_marks
+from unrolled.studies.table import StudyTable, output_folder, spread, write_between_marks
 from unrolled.studies.trainings import ROOT, Training, train_all
 
 HERE = Path(__file__).resolve().parent
@@ -159,8 +159,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few documents, one epoch, one seed")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one thread")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "studies", help="folder for the runs themselves")
-    parser.add_argument("--output", type=Path, default=HERE, help="folder for results.json, the plot and README.md")
+    parser.add_argument("--output", type=Path, help="folder for results.json, the plot and README.md")
     arguments = parser.parse_args()
+    output = output_folder(HERE, arguments.output, arguments.quick)
     sizes = Sizes()
     if arguments.quick:
         few = ("data.limit=200", "model=lstm", "model.hidden_size=8", "embedding.embedding_dim=8")
@@ -180,7 +181,7 @@ def main() -> int:
     order = {(data, readout): i for i, (data, readout, _) in enumerate(sizes.corpora)}
     rows = sorted((row(result) for result in results), key=lambda r: order[r.data, r.readout])
     table(rows).show()
-    write(rows, sizes, arguments.jobs, arguments.output)
+    write(rows, sizes, arguments.jobs, output)
     return 0
 
 

@@ -30,7 +30,7 @@ from unrolled.data.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.encoders import build
 from unrolled.encoders.embedding import Embedding
 from unrolled.runs.results import write_atomically
-from unrolled.studies.table import StudyTable, write_between_marks
+from unrolled.studies.table import StudyTable, output_folder, write_between_marks
 from unrolled.training.classifier import Classifier
 from unrolled.training.memory import peak_memory_mb, reset_peak_memory
 from unrolled.training.reading import Reading
@@ -233,9 +233,10 @@ def main() -> int:
     """Measure, show, write; 1 if anything grows by more than 5 % that must not."""
     parser = argparse.ArgumentParser(description="Peak memory of a training step against document length.")
     parser.add_argument("--quick", action="store_true", help="one mode, 300 and 3,000 tokens")
-    parser.add_argument("--output", type=Path, default=HERE, help="folder for results.json, memory.png, README.md")
+    parser.add_argument("--output", type=Path, help="folder for results.json, memory.png, README.md")
     parser.add_argument("--measure", nargs=2, metavar=("MODE", "LENGTH"), help="one measurement in this process")
     arguments = parser.parse_args()
+    output = output_folder(HERE, arguments.output, arguments.quick)
     if arguments.measure:
         name, length = arguments.measure
         sys.stdout.write(json.dumps(asdict(measure(BY_NAME[name], int(length)))) + "\n")
@@ -245,7 +246,7 @@ def main() -> int:
     ratio = time_ratio(4, 300, 3) if arguments.quick else time_ratio(32, 1_000, 9)
     table(rows).show()
     print(f"time of exact with recompute over retain: {ratio['ratio']:.2f}")
-    write(rows, ratio, arguments.output)
+    write(rows, ratio, output)
     grown = [mode.name for mode in modes if mode.name in FLAT and growth(rows, mode.name) > 0.05]
     for mode in grown:
         sys.stderr.write(f"error: {mode}: memory grows by {100 * growth(rows, mode):.1f} %\n")

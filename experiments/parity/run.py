@@ -29,7 +29,7 @@ from unrolled.encoders.one_layer_lstm import OneLayerLSTM
 from unrolled.encoders.per_gate import PerGateLSTM
 from unrolled.encoders.single_matrix import SingleMatrixLSTM
 from unrolled.runs.results import write_atomically
-from unrolled.studies.table import StudyTable, write_between_marks
+from unrolled.studies.table import StudyTable, output_folder, write_between_marks
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -432,15 +432,16 @@ def main() -> int:
     """Compare, show, write; 1 if anything differs by more than the tolerance."""
     parser = argparse.ArgumentParser(description="Largest difference of every handwritten recurrence to torch.nn.")
     parser.add_argument("--quick", action="store_true", help="short sequences, small sizes, one draw")
-    parser.add_argument("--output", type=Path, default=HERE, help="folder for results.json, results.csv, README.md")
+    parser.add_argument("--output", type=Path, help="folder for results.json, results.csv, README.md")
     arguments = parser.parse_args()
+    output = output_folder(HERE, arguments.output, arguments.quick)
     sizes = Sizes(T=7, B=3, E=4, H=5, P=2, draws=1) if arguments.quick else Sizes()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
     started = time.perf_counter()
     rows = [compare(case, sizes) for case in cases(sizes)]
     table(rows).show()
-    write(rows, sizes, arguments.output)
+    write(rows, sizes, output)
     wrong = too_far(rows)
     for line in wrong:
         sys.stderr.write(f"error: {line}\n")

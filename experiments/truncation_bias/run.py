@@ -21,7 +21,7 @@ from unrolled.data.schedule import DocumentsSchedule
 from unrolled.encoders import build
 from unrolled.encoders.embedding import Embedding
 from unrolled.runs.results import write_atomically
-from unrolled.studies.table import StudyTable, write_between_marks
+from unrolled.studies.table import StudyTable, output_folder, write_between_marks
 from unrolled.training.classifier import Classifier
 from unrolled.training.gradient_bias import gradient_bias
 from unrolled.training.reading import Reading
@@ -146,8 +146,9 @@ def main() -> int:
     """Measure, show, write."""
     parser = argparse.ArgumentParser(description="Truncated against exact gradient over chunk lengths.")
     parser.add_argument("--quick", action="store_true", help="few documents, small sizes, a few steps")
-    parser.add_argument("--output", type=Path, default=HERE, help="folder for results.json, bias.png, README.md")
+    parser.add_argument("--output", type=Path, help="folder for results.json, bias.png, README.md")
     arguments = parser.parse_args()
+    output = output_folder(HERE, arguments.output, arguments.quick)
     sizes = Sizes()
     if arguments.quick:
         sizes = Sizes((2, 8), ("last",), max_tokens=24, hidden_size=8, batches=2, batch_size=8, steps=2, limit=400)
@@ -155,7 +156,7 @@ def main() -> int:
     data = OrangeTablesConfig(corpus="newsgroups", max_tokens=sizes.max_tokens, limit=sizes.limit)
     rows = study(prepare(data, TextConfig(kind="words"), seed=0), sizes)
     table(rows).show()
-    write(rows, sizes, arguments.output)
+    write(rows, sizes, output)
     return 0
 
 

@@ -45,6 +45,16 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
+def output_folder(study: Path, given: Path | None, quick: bool) -> Path:
+    """Where the study in folder ``study`` writes: to ``given``, else to its own folder.
+
+    A quick one shows that the study works, not a result, and leaves the results alone: it writes to ``runs/studies``.
+    """
+    if given is not None:
+        return given
+    return study.parents[1] / "runs" / "studies" / f"quick_{study.name}" if quick else study
+
+
 def write_between_marks(readme: Path, body: str) -> None:
     """Replace what stands between the marks in ``readme``, which is made with nothing but them where it is missing.
 
