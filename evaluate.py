@@ -1,7 +1,7 @@
 """Evaluate a run: python evaluate.py run=runs/latest. `--help` tells the rest."""
 
-from unrolled.runs.evaluate import main
-from unrolled.runs.script import run_script
+from unrolled.script import run_script
+from unrolled.use.evaluate import main
 
 if __name__ == "__main__":
     run_script(main)

@@ -1,7 +1,7 @@
 """Classify texts: python predict.py run=runs/latest input=texts.csv output=classified.csv. `--help` tells the rest."""
 
-from unrolled.runs.predict import main
-from unrolled.runs.script import run_script
+from unrolled.script import run_script
+from unrolled.use.predict import main
 
 if __name__ == "__main__":
     run_script(main)

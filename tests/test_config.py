@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 from unrolled.config import checked, register
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.encoders.encoder import Encoder
 from unrolled.errors import UserError
-from unrolled.runs.build import build
+from unrolled.nn.encoder import Encoder
+from unrolled.train.build import build
 
 CONF = Path(__file__).parent.parent / "conf"
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.name != "config.yaml")
@@ -44,7 +44,7 @@ def choice(file: Path) -> str:
 
 def test_there_are_configs_in_every_group_of_the_defaults() -> None:
     groups = {file.parent.as_posix() for file in FILES}
-    assert {"data", "text", "model", "readout", "tbptt", "optimizer", "scheduler", "trainer", "callbacks"} <= groups
+    assert {"data", "text", "model", "pooling", "tbptt", "optimizer", "scheduler", "trainer", "callbacks"} <= groups
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
@@ -98,8 +98,8 @@ def test_seed_zero_is_a_seed() -> None:
             ["model.nonlinearity=identity", "handwritten"],
         ),
         (["model=memoryless", "model.num_layers=2"], ["model.num_layers=2", "leave it at 1"]),
-        (["readout.name=median"], ["readout.name=median", "last, mean, max, concat, attention"]),
-        (["readout.dropout=-0.1"], ["readout.dropout=-0.1", "below 1"]),
+        (["pooling.name=median"], ["pooling.name=median", "last, mean, max, concat, attention"]),
+        (["pooling.dropout=-0.1"], ["pooling.dropout=-0.1", "below 1"]),
         (["tbptt.chunk_len=0"], ["tbptt.chunk_len=0", "null"]),
         (["tbptt.batch_size=0"], ["tbptt.batch_size=0", "at least 1"]),
         (["tbptt.schedule=rows"], ["tbptt.schedule=rows", "documents, stream"]),

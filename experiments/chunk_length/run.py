@@ -16,9 +16,9 @@ import torch
 from matplotlib.figure import Figure
 
 from unrolled.errors import UserError
-from unrolled.runs.results import RunResult, write_atomically
 from unrolled.studies.table import StudyTable, output_folder, spread, write_between_marks
 from unrolled.studies.trainings import ROOT, Training, train_all
+from unrolled.train.results import RunResult, write_atomically
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 class Sizes:
     """What is trained."""
 
-    # data set, readout and epochs
+    # data set, pooling and epochs
     corpora: tuple[tuple[str, str, int], ...] = (
         ("reuters_r8", "concat", 6),
         ("reuters_r8", "last", 6),
@@ -43,7 +43,7 @@ class Row:
     """One run."""
 
     data: str
-    readout: str
+    pooling: str
     chunk_len: int | None
     seed: int
     test_accuracy: float
@@ -53,12 +53,12 @@ class Row:
     peak_mb: float  # MiB resident
 
 
-def training(data: str, readout: str, epochs: int, chunk_len: int | None, seed: int, sizes: Sizes) -> Training:
+def training(data: str, pooling: str, epochs: int, chunk_len: int | None, seed: int, sizes: Sizes) -> Training:
     """The run of one combination."""
     chunk = "full" if chunk_len is None else str(chunk_len)
     tbptt = ("tbptt=full",) if chunk_len is None else ("tbptt=chunk100", f"tbptt.chunk_len={chunk_len}")
-    overrides = (f"data={data}", f"readout={readout}", *tbptt, f"trainer.max_epochs={epochs}", f"seed={seed}")
-    return Training(f"{data}_{readout}_chunk_{chunk}_s{seed}", (*sizes.settings, *overrides))
+    overrides = (f"data={data}", f"pooling={pooling}", *tbptt, f"trainer.max_epochs={epochs}", f"seed={seed}")
+    return Training(f"{data}_{pooling}_chunk_{chunk}_s{seed}", (*sizes.settings, *overrides))
 
 
 def row(result: RunResult) -> Row:
@@ -66,7 +66,7 @@ def row(result: RunResult) -> Row:
     config, epochs = result.config, result.history
     return Row(
         data=result.data,
-        readout=config["readout"]["name"],
+        pooling=config["pooling"]["name"],
         chunk_len=config["tbptt"]["chunk_len"],
         seed=config["seed"],
         test_accuracy=result.metrics["test/accuracy"],
@@ -78,17 +78,17 @@ def row(result: RunResult) -> Row:
 
 
 def table(rows: Sequence[Row]) -> StudyTable:
-    """A line per data set, readout and chunk length, over the seeds."""
+    """A line per data set, pooling and chunk length, over the seeds."""
     lines = []
-    for data, readout, chunk_len in dict.fromkeys((r.data, r.readout, r.chunk_len) for r in rows):
-        own = [r for r in rows if (r.data, r.readout, r.chunk_len) == (data, readout, chunk_len)]
+    for data, pooling, chunk_len in dict.fromkeys((r.data, r.pooling, r.chunk_len) for r in rows):
+        own = [r for r in rows if (r.data, r.pooling, r.chunk_len) == (data, pooling, chunk_len)]
         seconds = statistics.median(r.training_cpu_s for r in own)
-        full = [r.training_cpu_s for r in rows if (r.data, r.readout, r.chunk_len) == (data, readout, None)]
+        full = [r.training_cpu_s for r in rows if (r.data, r.pooling, r.chunk_len) == (data, pooling, None)]
         ratio = f"{seconds / statistics.median(full):.2f}" if full else ""
         lines.append(
             [
                 data,
-                readout,
+                pooling,
                 "full" if chunk_len is None else f"{chunk_len}",
                 spread([100 * r.test_accuracy for r in own]),
                 spread([100 * r.valid_accuracy for r in own]),
@@ -99,7 +99,7 @@ def table(rows: Sequence[Row]) -> StudyTable:
         )
     header = [
         "data",
-        "readout",
+        "pooling",
         "chunk_len",
         "test accuracy, %",
         "validation, %",
@@ -116,8 +116,8 @@ def plot(rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(1, 3)
     lengths = sorted({r.chunk_len for r in rows if r.chunk_len is not None})
     places = {length: i for i, length in enumerate([*lengths, None])}
-    for i, (data, readout) in enumerate(dict.fromkeys((r.data, r.readout) for r in rows)):
-        own = [r for r in rows if (r.data, r.readout) == (data, readout)]
+    for i, (data, pooling) in enumerate(dict.fromkeys((r.data, r.pooling) for r in rows)):
+        own = [r for r in rows if (r.data, r.pooling) == (data, pooling)]
         chunks = sorted({r.chunk_len for r in own}, key=lambda length: places[length])
         at = [places[chunk] for chunk in chunks]
         for axes, name, factor in zip(panels, ("test_accuracy", "training_cpu_s", "peak_mb"), (100, 1, 1), strict=True):
@@ -125,7 +125,7 @@ def plot(rows: Sequence[Row]) -> Figure:
             middles = [statistics.mean(group) for group in groups]
             below = [middle - min(group) for middle, group in zip(middles, groups, strict=True)]
             above = [max(group) - middle for middle, group in zip(middles, groups, strict=True)]
-            axes.errorbar(at, middles, (below, above), marker="o", capsize=3, color=f"C{i}", label=f"{data}, {readout}")
+            axes.errorbar(at, middles, (below, above), marker="o", capsize=3, color=f"C{i}", label=f"{data}, {pooling}")
     for axes, title in zip(
         panels, ("test accuracy (%)", "CPU time of training (s)", "peak resident memory (MiB)"), strict=True
     ):
@@ -168,9 +168,9 @@ def main() -> int:
         sizes = Sizes((("reuters_r8", "concat", 1),), (16, None), (0,), few)
     # seeds outermost: what else the machine does then is spread over the chunk lengths
     trainings = [
-        training(data, readout, epochs, chunk_len, seed, sizes)
+        training(data, pooling, epochs, chunk_len, seed, sizes)
         for seed in sizes.seeds
-        for data, readout, epochs in sizes.corpora
+        for data, pooling, epochs in sizes.corpora
         for chunk_len in sizes.chunk_lens
     ]
     try:
@@ -178,8 +178,8 @@ def main() -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    order = {(data, readout): i for i, (data, readout, _) in enumerate(sizes.corpora)}
-    rows = sorted((row(result) for result in results), key=lambda r: order[r.data, r.readout])
+    order = {(data, pooling): i for i, (data, pooling, _) in enumerate(sizes.corpora)}
+    rows = sorted((row(result) for result in results), key=lambda r: order[r.data, r.pooling])
     table(rows).show()
     write(rows, sizes, arguments.jobs, output)
     return 0

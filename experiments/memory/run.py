@@ -1,7 +1,7 @@
 """How much memory does a training step take as documents grow? Run: python experiments/memory/run.py
 
 Every measurement has a process of its own, which trains on one document with Lightning's Trainer and reports its peak
-resident memory. The default LSTMP, embedding and readout are used, with a vocabulary of 60,000.
+resident memory. The default LSTMP, embedding and pooling are used, with a vocabulary of 60,000.
 """
 
 import argparse
@@ -25,16 +25,16 @@ import torch
 from matplotlib.figure import Figure
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.data.loader import StepLoader
-from unrolled.data.schedule import DocumentsSchedule, Schedule, StreamSchedule
-from unrolled.encoders import build
-from unrolled.encoders.embedding import Embedding
-from unrolled.runs.results import write_atomically
+from unrolled.nn import build
+from unrolled.nn.embedding import Embedding
+from unrolled.nn.pooling import Concat
 from unrolled.studies.table import StudyTable, output_folder, write_between_marks
-from unrolled.training.classifier import Classifier
-from unrolled.training.memory import peak_memory_mb, reset_peak_memory
-from unrolled.training.reading import Reading
-from unrolled.training.readout import Concat
+from unrolled.tbptt.loader import BatchLoader
+from unrolled.tbptt.reading import Reading
+from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
+from unrolled.train.classifier import Classifier
+from unrolled.train.memory import peak_memory_mb, reset_peak_memory
+from unrolled.train.results import write_atomically
 
 HERE = Path(__file__).resolve().parent
 LENGTHS = (3_000, 10_000, 30_000, 100_000, 300_000)  # tokens
@@ -129,9 +129,9 @@ def measure(mode: Mode, length: int) -> Measured:
         reset_peak_memory(torch.device("cpu"))
         began = time.perf_counter()
         if mode.training:
-            runner.fit(model, StepLoader(order))
+            runner.fit(model, BatchLoader(order))
         else:
-            runner.validate(model, StepLoader(order), verbose=False)
+            runner.validate(model, BatchLoader(order), verbose=False)
         seconds = time.perf_counter() - began
     peak = peak_memory_mb(torch.device("cpu"))
     ids = length * (data.tokens.itemsize + 8) / 2**20

@@ -1,6 +1,6 @@
 """Which way of training learns to remember, and for how long? Run: python experiments/memory_probe/run.py
 
-The class of a document is its first token, noise of 50 to 2,000 tokens follows, and the readout sees the last output
+The class of a document is its first token, noise of 50 to 2,000 tokens follows, and the pooling sees the last output
 alone: the token must be carried through all chunks, and a gradient or a loss on the way must teach it.
 """
 
@@ -16,9 +16,9 @@ import torch
 from matplotlib.figure import Figure
 
 from unrolled.errors import UserError
-from unrolled.runs.results import RunResult, write_atomically
 from unrolled.studies.table import StudyTable, output_folder, write_between_marks
 from unrolled.studies.trainings import ROOT, Training, train_all
+from unrolled.train.results import RunResult, write_atomically
 
 HERE = Path(__file__).resolve().parent
 CHUNK = 64  # tokens: the shortest documents are one chunk, all others several
@@ -42,12 +42,12 @@ SETTINGS = (
     "data.classes=2",
     "data.noise=other",
     "data.test=500",
-    "model.shortcut=false",  # or the readout saw the last token's vector, too
+    "model.shortcut=false",  # or the pooling saw the last token's vector, too
     "embedding.embedding_dim=16",
     "embedding.dropout=0",
     "embedding.word_dropout=0",
-    "readout=last",
-    "readout.dropout=0",
+    "pooling=last",
+    "pooling.dropout=0",
     "label_smoothing=0",
     "optimizer=adam",
     "optimizer.lr=0.01",

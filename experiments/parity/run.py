@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy_reference
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import unrolled
-from unrolled.cells import numpy_reference
-from unrolled.encoders.composed import Bidirectional, Deep, load_torch, to_torch
-from unrolled.encoders.one_layer_lstm import OneLayerLSTM
-from unrolled.encoders.per_gate import PerGateLSTM
-from unrolled.encoders.single_matrix import SingleMatrixLSTM
-from unrolled.runs.results import write_atomically
+from unrolled.nn.composed import Bidirectional, Deep, load_torch, to_torch
+from unrolled.nn.one_layer_lstm import OneLayerLSTM
+from unrolled.nn.per_gate import PerGateLSTM
+from unrolled.nn.single_matrix import SingleMatrixLSTM
 from unrolled.studies.table import StudyTable, output_folder, write_between_marks
+from unrolled.train.results import write_atomically
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}

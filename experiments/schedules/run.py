@@ -16,9 +16,9 @@ import torch
 from matplotlib.figure import Figure
 
 from unrolled.errors import UserError
-from unrolled.runs.results import RunResult, write_atomically
 from unrolled.studies.table import StudyTable, output_folder, spread, write_between_marks
 from unrolled.studies.trainings import ROOT, Training, train_all
+from unrolled.train.results import RunResult, write_atomically
 
 HERE = Path(__file__).resolve().parent
 CHUNK = 64  # tokens

@@ -17,15 +17,15 @@ from torch.nn import functional as F
 
 from unrolled.data.config import OrangeTablesConfig, TextConfig
 from unrolled.data.prepare import PreparedData, prepare
-from unrolled.data.schedule import DocumentsSchedule
-from unrolled.encoders import build
-from unrolled.encoders.embedding import Embedding
-from unrolled.runs.results import write_atomically
+from unrolled.nn import build
+from unrolled.nn.embedding import Embedding
+from unrolled.nn.pooling import KINDS
 from unrolled.studies.table import StudyTable, output_folder, write_between_marks
-from unrolled.training.classifier import Classifier
-from unrolled.training.gradient_bias import gradient_bias
-from unrolled.training.reading import Reading
-from unrolled.training.readout import KINDS
+from unrolled.tbptt.bias import gradient_bias
+from unrolled.tbptt.reading import Reading
+from unrolled.tbptt.schedule import DocumentsSchedule
+from unrolled.train.classifier import Classifier
+from unrolled.train.results import write_atomically
 
 HERE = Path(__file__).resolve().parent
 MODELS = {"rnn": build.rnn, "gru": build.gru, "lstm": build.lstm}
@@ -36,7 +36,7 @@ class Sizes:
     """What is measured, and on how much."""
 
     chunk_lens: tuple[int, ...] = (5, 10, 20, 50, 100, 200)  # tokens
-    readouts: tuple[str, ...] = ("last", "concat")
+    poolings: tuple[str, ...] = ("last", "concat")
     max_tokens: int = 256  # of a document, from its beginning
     hidden_size: int = 64
     batches: int = 4  # whose mean gradients are compared
@@ -50,7 +50,7 @@ class Row:
     """One comparison."""
 
     model: str
-    readout: str
+    pooling: str
     trained_steps: int
     chunk_len: int
     relative_error: float
@@ -79,44 +79,44 @@ def train(model: Classifier, prepared: PreparedData, sizes: Sizes) -> None:
 
 
 def study(prepared: PreparedData, sizes: Sizes) -> list[Row]:
-    """All models and readouts, before and after training."""
+    """All models and poolings, before and after training."""
     rows = []
     for name, make in MODELS.items():
-        for readout in sizes.readouts:
+        for pooling in sizes.poolings:
             torch.manual_seed(0)
             encoder = make(sizes.hidden_size, sizes.hidden_size)
             embedding = Embedding(len(prepared.vocabulary), sizes.hidden_size)
-            model = Classifier(embedding, encoder, KINDS[readout](), prepared.labels, Reading(exact=True))
+            model = Classifier(embedding, encoder, KINDS[pooling](), prepared.labels, Reading(exact=True))
             for trained in (0, sizes.steps):
                 if trained:
                     train(model, prepared, sizes)
                 for chunk_len in sizes.chunk_lens:
-                    rows.append(Row(name, readout, trained, chunk_len, *measure(model, prepared, sizes, chunk_len)))
-            print(f"{name}, readout {readout}: done", flush=True)
+                    rows.append(Row(name, pooling, trained, chunk_len, *measure(model, prepared, sizes, chunk_len)))
+            print(f"{name}, pooling {pooling}: done", flush=True)
     return rows
 
 
 def table(rows: Sequence[Row]) -> StudyTable:
-    """A line per model, readout and moment: relative error and cosine for each chunk length."""
+    """A line per model, pooling and moment: relative error and cosine for each chunk length."""
     lengths = sorted({row.chunk_len for row in rows})
-    found = {(r.model, r.readout, r.trained_steps, r.chunk_len): r for r in rows}
+    found = {(r.model, r.pooling, r.trained_steps, r.chunk_len): r for r in rows}
     lines = []
-    for model, readout, trained in dict.fromkeys((r.model, r.readout, r.trained_steps) for r in rows):
-        own = [found[model, readout, trained, length] for length in lengths]
+    for model, pooling, trained in dict.fromkeys((r.model, r.pooling, r.trained_steps) for r in rows):
+        own = [found[model, pooling, trained, length] for length in lengths]
         values = [f"{row.relative_error:.3f} ({row.cosine:.3f})" for row in own]
-        lines.append([model, readout, f"after {trained} steps" if trained else "as drawn", *values])
-    return StudyTable(["model", "readout", "weights", *(f"chunk_len={length}" for length in lengths)], lines, names=3)
+        lines.append([model, pooling, f"after {trained} steps" if trained else "as drawn", *values])
+    return StudyTable(["model", "pooling", "weights", *(f"chunk_len={length}" for length in lengths)], lines, names=3)
 
 
 def plot(rows: Sequence[Row]) -> Figure:
-    """Relative error against chunk length, a panel per readout."""
-    readouts = list(dict.fromkeys(row.readout for row in rows))
-    figure = Figure(figsize=(4 * len(readouts), 4), layout="constrained")
-    panels = figure.subplots(1, len(readouts), sharey=True, squeeze=False)[0]
-    for axes, readout in zip(panels, readouts, strict=True):
+    """Relative error against chunk length, a panel per pooling."""
+    poolings = list(dict.fromkeys(row.pooling for row in rows))
+    figure = Figure(figsize=(4 * len(poolings), 4), layout="constrained")
+    panels = figure.subplots(1, len(poolings), sharey=True, squeeze=False)[0]
+    for axes, pooling in zip(panels, poolings, strict=True):
         for i, model in enumerate(dict.fromkeys(row.model for row in rows)):
             for trained in sorted({row.trained_steps for row in rows}):
-                own = [r for r in rows if (r.model, r.readout, r.trained_steps) == (model, readout, trained)]
+                own = [r for r in rows if (r.model, r.pooling, r.trained_steps) == (model, pooling, trained)]
                 axes.plot(
                     [row.chunk_len for row in own],
                     [row.relative_error for row in own],
@@ -125,7 +125,7 @@ def plot(rows: Sequence[Row]) -> Figure:
                     linestyle="-" if trained else ":",
                     label=f"{model}, {'trained' if trained else 'as drawn'}",
                 )
-        axes.set(title=f"readout {readout}", xlabel="chunk_len (tokens)", xscale="log", yscale="log")
+        axes.set(title=f"pooling {pooling}", xlabel="chunk_len (tokens)", xscale="log", yscale="log")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("relative error of the gradient")
     panels[0].legend(fontsize="small")

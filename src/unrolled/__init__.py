@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unrolled.cells import GRUCell, LSTMCell, RNNCell
-from unrolled.encoders import GRU, LSTM, RNN, Recurrence
+from unrolled.nn import GRU, LSTM, RNN, Recurrence
+from unrolled.nn.cells import GRUCell, LSTMCell, RNNCell
 
 if TYPE_CHECKING:
-    from unrolled.runs.predictor import TextClassifier
+    from unrolled.use.predictor import TextClassifier
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "Recurrence", "load"]
 
@@ -19,6 +19,6 @@ def load(run: str | Path, checkpoint: str | None = None, device: str | None = No
 
     run: its directory; checkpoint: ``best``, ``last`` or a file, None for the weights that it has tested.
     """
-    from unrolled.runs.load import load as load_from_run  # not before it is needed: it imports Lightning and Hydra
+    from unrolled.use.load import load as load_from_run  # not before it is needed: it imports Lightning and Hydra
 
     return load_from_run(run, checkpoint, device)

@@ -12,10 +12,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unrolled.data.config import SCHEMAS as DATA_SCHEMAS
-from unrolled.encoders.build import IMPLEMENTATIONS
 from unrolled.errors import UserError
-from unrolled.training.loss import CHUNK_LOSSES
-from unrolled.training.readout import READOUTS
+from unrolled.nn.build import IMPLEMENTATIONS
+from unrolled.nn.pooling import POOLINGS
+from unrolled.tbptt.losses import CHUNK_LOSSES
 
 SCHEDULES = ("documents", "stream")
 GRADIENTS = ("truncated", "exact")
@@ -44,7 +44,7 @@ class ModelConfig:
     bidirectional: bool = False  # H features in each direction
     dropout: float = 0.0  # share of a layer's outputs zeroed before the next layer
     proj_size: int = 0  # P, features of the LSTM's projected output; 0: no projection
-    shortcut: bool = True  # outputs have the inputs beside them, so the readout sees the words, too
+    shortcut: bool = True  # outputs have the inputs beside them, so the pooling sees the words, too
 
     def __post_init__(self) -> None:
         one_of("model.implementation", self.implementation, IMPLEMENTATIONS)
@@ -163,7 +163,7 @@ class GRUConfig(RecurrentConfig):
 class CustomConfig(RecurrentConfig):
     """A cell of one's own, over time."""
 
-    cell: str = MISSING  # the dotted path of a class derived from unrolled.cells.Cell
+    cell: str = MISSING  # the dotted path of a class derived from unrolled.nn.cells.Cell
     cell_options: dict[str, Any] = field(default_factory=dict)  # further arguments of that class
     zoneout_cell: float = 0.0  # probability for a unit of a second state to keep its value in a step
 
@@ -217,15 +217,15 @@ class EmbeddingConfig:
 
 
 @dataclass
-class ReadoutConfig:
-    """One vector per document (`readout.*`)."""
+class PoolingConfig:
+    """One vector per document (`pooling.*`)."""
 
     name: str = "concat"
     dropout: float = 0.0  # share of the document vector zeroed before the head
 
     def __post_init__(self) -> None:
-        one_of("readout.name", self.name, READOUTS)
-        require(0 <= self.dropout < 1, "readout.dropout", self.dropout, "a share, from 0 to below 1")
+        one_of("pooling.name", self.name, POOLINGS)
+        require(0 <= self.dropout < 1, "pooling.dropout", self.dropout, "a share, from 0 to below 1")
 
 
 @dataclass
@@ -345,7 +345,7 @@ class Config:
     text: Any = MISSING
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     model: Any = MISSING
-    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
     tbptt: TBPTTConfig = field(default_factory=TBPTTConfig)
     optimizer: Any = MISSING
     scheduler: Any = None

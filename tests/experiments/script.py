@@ -13,6 +13,8 @@ def load(study: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"{study}_run", STUDIES / study / "run.py")
     assert spec is not None
     assert spec.loader is not None
+    if str(STUDIES / study) not in sys.path:
+        sys.path.append(str(STUDIES / study))  # what Python does for a script: modules beside it are found
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclasses look themselves up there
     spec.loader.exec_module(module)

@@ -13,11 +13,11 @@ def bias() -> ModuleType:
     return load("truncation_bias")
 
 
-def test_every_model_readout_and_moment_has_a_line(bias: ModuleType, tmp_path: Path) -> None:
+def test_every_model_pooling_and_moment_has_a_line(bias: ModuleType, tmp_path: Path) -> None:
     rows = [
-        bias.Row(model, readout, trained, chunk_len, 1 / chunk_len, 1 - 1 / chunk_len)
+        bias.Row(model, pooling, trained, chunk_len, 1 / chunk_len, 1 - 1 / chunk_len)
         for model in ("rnn", "lstm")
-        for readout in ("last", "concat")
+        for pooling in ("last", "concat")
         for trained in (0, 7)
         for chunk_len in (5, 20)
     ]

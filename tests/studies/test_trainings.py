@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from unrolled.errors import UserError
-from unrolled.runs.results import load_result
 from unrolled.studies.trainings import ROOT, Training, finished, train_all
+from unrolled.train.results import load_result
 
 TINY = (
     "data=recall",

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from unrolled.benchmarks import overhead, recurrences
 from unrolled.config import register
-from unrolled.runs.environment import describe_environment
-from unrolled.runs.results import write_atomically
+from unrolled.train.environment import describe_environment
+from unrolled.train.results import write_atomically
 
 CONF = Path(__file__).parents[3] / "conf"
 

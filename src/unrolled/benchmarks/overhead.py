@@ -18,21 +18,21 @@ from torch.nn.utils import clip_grad_norm_
 from unrolled.benchmarks.timing import Times, ratios
 from unrolled.config import checked
 from unrolled.data.prepare import prepare
-from unrolled.data.step import Step
-from unrolled.runs.build import build, build_classifier, build_datamodule
-from unrolled.training.callbacks.speed import Speed
+from unrolled.tbptt.batch import Batch
+from unrolled.train.build import build, build_classifier, build_datamodule
+from unrolled.train.callbacks.speed import Speed
 
 
 @dataclass(frozen=True)
 class _Batches:
     """A loader; a list would be several."""
 
-    batches: list[Step]
+    batches: list[Batch]
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)
 
 
@@ -94,7 +94,7 @@ def measure(config: DictConfig, steps: int, repetitions: int) -> dict[str, objec
     return result
 
 
-def _bare(config: DictConfig, model: pl.LightningModule, batches: list[Step]) -> tuple[float, float]:
+def _bare(config: DictConfig, model: pl.LightningModule, batches: list[Batch]) -> tuple[float, float]:
     optimizer = build("optimizer", config.optimizer)(model.parameters())
     scheduler = build("scheduler", config.scheduler)(optimizer, total_steps=len(batches))
     model.train()
@@ -110,7 +110,7 @@ def _bare(config: DictConfig, model: pl.LightningModule, batches: list[Step]) ->
     return clock.took()
 
 
-def _framework(config: DictConfig, model: pl.LightningModule, batches: list[Step]) -> tuple[float, float]:
+def _framework(config: DictConfig, model: pl.LightningModule, batches: list[Batch]) -> tuple[float, float]:
     clock = _Clock()
     callbacks = [build(key, given) for key, given in config.callbacks.items() if given is not None]
     with tempfile.TemporaryDirectory() as directory:

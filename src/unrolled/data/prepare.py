@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from unrolled.data.cache import TokenCache, label_order, token_cache
 from unrolled.data.config import DataConfig, TextConfig, TorchtextTextConfig
 from unrolled.data.corpus import TokenCorpus
-from unrolled.data.cut import cut
 from unrolled.data.files import default_cache_dir
 from unrolled.data.sources.extras import require_extra
 from unrolled.data.sources.source import Notes, Source
@@ -25,6 +24,7 @@ from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
 from unrolled.data.torchtext_text import TorchtextTokenizer, build_vocabulary
+from unrolled.data.truncate import cut
 from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
 from unrolled.errors import UserError

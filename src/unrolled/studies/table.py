@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unrolled.errors import UserError
-from unrolled.runs.results import write_atomically
+from unrolled.train.results import write_atomically
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 

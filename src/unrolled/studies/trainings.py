@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.errors import UserError
-from unrolled.runs.results import RESULTS_FILE, RunResult, load_result
+from unrolled.train.results import RESULTS_FILE, RunResult, load_result
 
 ROOT = Path(__file__).resolve().parents[3]
 ALWAYS = ("threads=1", "callbacks.progress_bar=null", "callbacks.examples=null")

@@ -1,0 +1,96 @@
+"""`python compare.py runs/`: runs side by side."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from unrolled.compare.bands import write_bands
+from unrolled.compare.comparison import COLUMNS, Comparison, compare, difference
+from unrolled.compare.plots import as_svg, save_plots
+from unrolled.compare.report import FORMATS, print_difference, print_table, to_csv, to_html, to_json, to_markdown
+from unrolled.compare.significance import compare_runs
+from unrolled.train.results import find_runs, load_result, write_atomically
+
+DESCRIPTION = """\
+Compare runs: one row per configuration, seeds taken together as mean ± standard deviation.
+
+Columns are the settings in which the configurations differ, then accuracy, parameters, speed, memory and time; the
+best of each column is marked. Runs that failed or were interrupted are listed with their reason.
+"""
+
+EXAMPLES = """\
+examples:
+  python compare.py                                        everything under runs/
+  python compare.py runs/ --filter data=newsgroups --sort parameters
+  python compare.py runs/ --group model --format md > table.md
+  python compare.py --diff runs/a/2026-01-31_12-00-00-000000 runs/latest
+  python compare.py runs/ --plot plots --html compare.html
+  python compare.py runs/ --tensorboard bands && tensorboard --logdir bands
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the command line says. Raises UserError where it cannot be done."""
+    options = _parser().parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 240)
+    if options.diff:
+        first, second = (load_result(path) for path in options.diff)
+        rows = difference(first, second)
+        p = compare_runs(first, second)
+        if p is not None:
+            rows.append(("McNemar's p", f"{p:.3g}", f"{p:.3g}"))
+        print_difference(rows, (str(first.directory), str(second.directory)), console)
+        return
+    comparison = compare(find_runs(options.runs), options.filter, options.sort, options.group)
+    _show(comparison, options.format, console)
+    if options.plot:
+        for path in save_plots(comparison, options.plot):
+            _say(f"wrote {path}")
+    if options.html:
+        write_atomically(options.html, to_html(comparison, as_svg(comparison)))
+        _say(f"wrote {options.html}")
+    if options.tensorboard:
+        for path in write_bands(comparison, options.tensorboard):
+            _say(f"wrote {path}")
+        _say(f"tensorboard --logdir {options.tensorboard}   (bands: the Custom Scalars tab)")
+
+
+def _show(comparison: Comparison, form: str, console: Console) -> None:
+    if form == "table":
+        print_table(comparison, console)
+    else:
+        written = {"md": to_markdown, "csv": to_csv, "json": to_json}.get(form)
+        sys.stdout.write(written(comparison) if written else to_html(comparison, as_svg(comparison)))
+
+
+def _say(text: str) -> None:
+    """On standard error, so that standard output stays the table alone."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "compare.py", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("runs", nargs="*", type=Path, default=[Path("runs")], help="directories that hold runs, at any depth (runs)")
+    add(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only such runs; KEY is a setting (model.hidden_size), model, data, implementation, seed, status, name, "
+        "device or threads; KEY=ONE,OTHER takes either; several filters must all hold",
+    )
+    names = ", ".join(column.name for column in COLUMNS)
+    add("--sort", default="test_accuracy", metavar="COLUMN", help=f"best first: {names}; or a setting (%(default)s)")
+    add("--group", metavar="KEY", help="a table for each value of this setting, with its own best")
+    add("--diff", nargs=2, type=Path, metavar=("A", "B"), help="two runs: the settings and results that differ")
+    add("--format", choices=FORMATS, default="table", help="of standard output (%(default)s)")
+    add("--plot", type=Path, metavar="DIR", help="write accuracy over parameters, over speed, and learning curves")
+    add("--html", type=Path, metavar="FILE", help="write one page with tables and plots that needs no server")
+    add("--tensorboard", type=Path, metavar="DIR", help="write mean, lower and upper curves as event files")
+    return parser

@@ -1,0 +1,50 @@
+"""`python -m unrolled.compare.tensorboard runs`: TensorBoard on a free port."""
+
+import argparse
+import logging
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from unrolled.errors import UserError
+from unrolled.script import run_script
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until Ctrl-C. Raises UserError where there is nothing to show."""
+    parser = argparse.ArgumentParser(
+        "python -m unrolled.compare.tensorboard", description="Show runs in TensorBoard, on a port that is free."
+    )
+    parser.add_argument(
+        "logdir", nargs="?", type=Path, default=Path("runs"), help="directory that holds the runs (runs)"
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (%(default)s)")
+    options = parser.parse_args(arguments)
+    if not any(options.logdir.rglob("events.out.tfevents.*")):
+        raise UserError(f"{options.logdir} holds no event files; train something first, or name another directory")
+    print(f"TensorBoard at {launch(options.logdir, options.port)} (Ctrl-C ends it)", flush=True)
+    threading.Event().wait()
+
+
+def launch(logdir: Path, port: int = 0) -> str:
+    """Start TensorBoard in a thread of this process; its address. Raises UserError where the port is taken."""
+    from tensorboard import program  # slow to import
+
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    board = program.TensorBoard()
+    board.configure(logdir=str(logdir), port=port or _free_port(), host="localhost", load_fast="false")
+    try:
+        return str(board.launch())
+    except program.TensorBoardServerException as error:
+        raise UserError(f"--port {port}: {error}") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,54 @@
+"""The control: what remains of an encoder when recurrence is taken away."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .protocol import State
+
+
+class Memoryless(nn.Module):
+    """One linear map per token, the same at every position: y_t = W x_t + b, with W (H, E) and b (H,).
+
+    No state: a token's output depends on this token alone, so the order of the tokens changes nothing in a pooled
+    pooling, and cutting a document into chunks changes neither values nor gradients. Whatever a recurrent encoder with
+    the same embedding and pooling does better was added by recurrence.
+
+    input_size: E; hidden_size: H, the width of the outputs. Raises ValueError for a size below 1.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.output_size = hidden_size  # D
+        self.linear = nn.Linear(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
+
+    def initial_state(self, batch_size: int) -> State:
+        """There is none: ()."""
+        return ()
+
+    def draw_masks(self, batch_size: int) -> State:
+        """No dropout inside."""
+        return ()
+
+    def redraw(self) -> None:
+        """No weight is dropped: nothing to draw."""
+
+    def read(self, x: Tensor, state: State = (), masks: State = ()) -> tuple[Tensor, State]:
+        """One chunk x (K, B, E): outputs (K, B, H) and ()."""
+        return F.linear(x, self.linear.weight, self.linear.bias), ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., E) to (..., H)."""
+        return self.read(x)[0]

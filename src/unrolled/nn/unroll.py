@@ -1,0 +1,76 @@
+"""A cell unrolled over time: the only loop over time that there is."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from unrolled.nn.cells import State
+
+Step = Callable[[Tensor, State], State]
+"""One step of a recurrence whose weights are bound: its share of the input and a state -> the next state."""
+
+
+def unroll(step: Step, inputs: Tensor, state: State, reverse: bool = False) -> tuple[Tensor, State]:
+    """Take `step` through all time steps.
+
+    Time goes first, so that one step's input is one contiguous piece of memory.
+
+    Args:
+        step: from (B, G) and a state to the next state
+        inputs: (K, B, G), what the cell made of the inputs of all steps at once
+        state: before the first step; (B, S) each
+        reverse: from the last step to the first
+
+    Returns:
+        outputs (K, B, S), in the order of `inputs` also if reversed, and the state after the last step taken
+    """
+    steps = inputs.unbind(0)  # not inputs[t]: the backward of unbind is one stack, of K indexings K full-size sums
+    outputs = []
+    for x in reversed(steps) if reverse else steps:
+        state = step(x, state)
+        outputs.append(state[0])
+    if reverse:
+        outputs.reverse()
+    return torch.stack(outputs), state
+
+
+def unroll_packed(
+    step: Step, inputs: Tensor, batch_sizes: Sequence[int], state: State, reverse: bool = False
+) -> tuple[Tensor, State]:
+    """The same for rows of unequal length, without reading a padded step.
+
+    Rows are sorted by length, longest first, and stored step after step, each step only the rows that have it: the
+    layout of `torch.nn.utils.rnn.PackedSequence`. All steps with the same number of rows are one dense piece. Forward,
+    finished rows leave between pieces; in reverse, rows enter at their own last step.
+
+    Args:
+        step: as for `unroll`
+        inputs: (N, G), N steps of all rows together
+        batch_sizes: number of rows at each step, never rising
+        state: before each row's first step; (B, S) each, B = batch_sizes[0]
+        reverse: from each row's last step to its first
+
+    Returns:
+        outputs (N, S), in the order of `inputs`, and the state after each row's last step taken, (B, S) each
+    """
+    pieces = [(rows, len(list(same))) for rows, same in groupby(batch_sizes)]  # rows and steps of each
+    parts = inputs.split([rows * steps for rows, steps in pieces])
+    order = range(len(pieces) - 1, -1, -1) if reverse else range(len(pieces))
+    first, outputs, finished = state, [], []
+    state = tuple(s[: pieces[order[0]][0]] for s in first)
+    for k in order:
+        rows, steps = pieces[k]
+        present = state[0].shape[0]
+        if rows < present:
+            finished.append(tuple(s[rows:] for s in state))
+            state = tuple(s[:rows] for s in state)
+        elif rows > present:
+            state = tuple(torch.cat([s, s0[present:rows]]) for s, s0 in zip(state, first, strict=True))
+        y, state = unroll(step, parts[k].view(steps, rows, parts[k].shape[-1]), state, reverse)
+        outputs.append(y.flatten(0, 1))
+    if reverse:
+        outputs.reverse()
+    last = zip(state, *reversed(finished), strict=True)  # longest rows first again
+    return torch.cat(outputs), tuple(torch.cat(rows_of_state) for rows_of_state in last)

@@ -1,0 +1,52 @@
+"""Which classes a model takes for which."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+from matplotlib.figure import Figure
+from pytorch_lightning.callbacks import Callback
+
+from unrolled.train.callbacks.event_log import summary_writers
+
+
+def count_confusions(labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> npt.NDArray[np.int64]:
+    """(C, C) counts: row the true class, column the predicted one."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (np.asarray(labels), np.asarray(predicted)), 1)
+    return counts
+
+
+def draw_confusion_matrix(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+    """A figure of ``counts`` (C, C), shaded by the share of the true class, with the counts written in."""
+    classes = len(class_names)
+    side = min(4 + 0.4 * classes, 24)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true", title=f"{np.trace(counts):,} of {counts.sum():,} right")
+    axes.set_xticks(range(classes), labels=list(class_names), rotation=90)
+    axes.set_yticks(range(classes), labels=list(class_names))
+    if classes <= 60:  # beyond, the numbers are unreadable
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
+    return figure
+
+
+class ConfusionMatrix(Callback):
+    """Draws the confusion matrix of the test set as ``test/confusion_matrix``.
+
+    The module must have ``class_names`` (index = class) and, after testing, ``test_predictions`` with ``labels`` (N,)
+    and ``predicted`` (N,).
+    """
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        predictions, names = pl_module.test_predictions, pl_module.class_names
+        assert isinstance(predictions, dict)
+        assert isinstance(names, Sequence)
+        counts = count_confusions(predictions["labels"], predictions["predicted"], len(names))
+        for writer in summary_writers(trainer):
+            writer.add_figure("test/confusion_matrix", draw_confusion_matrix(counts, names), trainer.global_step)

@@ -1,0 +1,51 @@
+"""Some documents of the test set, and what the model took them for."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from unrolled.tbptt.datamodule import DocumentsDataModule
+from unrolled.train.callbacks.event_log import summary_writers
+
+
+class ExamplePredictions(Callback):
+    """Writes the text ``test/examples``: the errors that the model was surest of, and some documents at random.
+
+    count: of each; tokens: how many of a document's first tokens are shown, as the model read them. The module must
+    have ``class_names`` and, after testing, ``test_predictions`` with ``ids``, ``labels``, ``predicted`` and
+    ``probability``, each (N,).
+    """
+
+    def __init__(self, count: int = 10, tokens: int = 40) -> None:
+        self.count = count
+        self.tokens = tokens
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not trainer.is_global_zero or not isinstance(data, DocumentsDataModule):
+            return
+        predictions, names = pl_module.test_predictions, pl_module.class_names
+        assert isinstance(predictions, dict)
+        assert isinstance(names, Sequence)
+        wrong = np.flatnonzero(predictions["labels"] != predictions["predicted"])
+        surest = wrong[np.argsort(-predictions["probability"][wrong], kind="stable")][: self.count]
+        everyone = len(predictions["labels"])
+        some = np.random.default_rng(0).choice(everyone, size=min(self.count, everyone), replace=False)
+        vocabulary, corpus = data.prepared.vocabulary, data.prepared.test
+        place = {int(identity): index for index, identity in enumerate(corpus.ids)}
+        lines = []
+        for title, chosen in (("Surest errors", surest), ("Some documents", np.sort(some))):
+            lines += [f"### {title}", "", "| class | predicted | probability | text |", "| --- | --- | --- | --- |"]
+            for i in chosen.tolist():
+                ids = corpus.document(place[int(predictions["ids"][i])])
+                text = " ".join(vocabulary.tokens[token] for token in ids[: self.tokens].tolist())
+                text += " ..." if len(ids) > self.tokens else ""
+                cells = [str(names[predictions["labels"][i]]), str(names[predictions["predicted"][i]])]
+                cells += [f"{predictions['probability'][i]:.3f}", text]
+                lines.append("| " + " | ".join(html.escape(cell).replace("|", "\\|") for cell in cells) + " |")
+            lines.append("")
+        for writer in summary_writers(trainer):
+            writer.add_text("test/examples", "\n".join(lines), trainer.global_step)

@@ -1,0 +1,166 @@
+"""How fast training goes, counted in real tokens."""
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from unrolled.train.callbacks.event_log import logged_this_step, write_scalars
+from unrolled.train.memory import peak_memory_mb, reset_peak_memory
+
+
+@dataclass
+class Window:
+    """What happened between two looks at the clock."""
+
+    began: float  # seconds
+    steps: int = 0  # optimizer steps
+    tokens: int = 0
+    positions: int = 0  # tokens and padding
+    waited: float = 0.0  # seconds between one batch's end and the next one's start
+    ended: float = 0.0
+
+    def rates(self) -> dict[str, float]:
+        """Speeds under their TensorBoard names."""
+        seconds = self.ended - self.began
+        return {
+            "speed/tokens_per_second": self.tokens / seconds,
+            "speed/ms_per_step": 1000 * seconds / self.steps,
+            "speed/data_wait_share": self.waited / seconds,
+            "speed/padding_share": 1 - self.tokens / max(self.positions, 1),
+        }
+
+
+@dataclass
+class Medians:
+    """The measured windows of a run; their medians are its speed."""
+
+    windows: list[dict[str, float]] = field(default_factory=list)
+    steps: int = 0
+
+    def add(self, rates: dict[str, float], steps: int) -> None:
+        self.windows.append(rates)
+        self.steps += steps
+
+    def __call__(self, name: str) -> float | None:
+        return statistics.median(window[name] for window in self.windows) if self.windows else None
+
+
+class Speed(Callback):
+    """Logs ``speed/tokens_per_second``, ``ms_per_step``, ``data_wait_share``, ``padding_share``, ``peak_memory_mb``.
+
+    Tokens are real ones, padding is not counted. Time is wall time of the training loop, waiting for data included
+    (its share is logged apart), validation and checkpointing at the epoch's end left out. The clock is read at
+    window edges, which are the steps that Lightning logs anyway (``log_every_n_steps``), and only there is the
+    device waited for. The first ``skip_steps`` optimizer steps, in which allocators and kernels warm up, belong to
+    no window, after a resumption anew; the windows before it still count. Put this callback last, so that the others'
+    work does not count as waiting for data.
+
+    A batch must have ``num_tokens`` and ``num_positions``; under DDP they are summed over the ranks.
+    """
+
+    def __init__(self, skip_steps: int = 5) -> None:
+        self.skip_steps = skip_steps
+        self.medians = Medians()
+        self._window: Window | None = None
+        self._batch_ended: float | None = None
+        self._first_step = 0
+        self._last_step = 0
+        self._peak_memory_mb: float | None = None
+        self._peak_before = 0.0  # MiB, in earlier sessions of this run
+        self._resumed = False
+
+    def state_dict(self) -> dict[str, Any]:
+        windows = [dict(window) for window in self.medians.windows]
+        return {"windows": windows, "steps": self.medians.steps, "peak_memory_mb": self._peak_memory_mb}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.medians = Medians([dict(window) for window in state_dict["windows"]], state_dict["steps"])
+        self._peak_memory_mb = state_dict["peak_memory_mb"]
+        self._peak_before = self._peak_memory_mb or 0.0
+        self._resumed = True
+
+    def result(self) -> dict[str, float | None]:
+        """Medians over all windows of the run so far; None where nothing could be measured (a very short run)."""
+        return {
+            "tokens_per_second": self.medians("speed/tokens_per_second"),
+            "ms_per_step": self.medians("speed/ms_per_step"),
+            "data_wait_share": self.medians("speed/data_wait_share"),
+            "padding_share": self.medians("speed/padding_share"),
+            "peak_memory_mb": self._peak_memory_mb,
+            "measured_steps": float(self.medians.steps),
+        }
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._resumed:
+            self.medians, self._peak_before = Medians(), 0.0
+        self._resumed = False
+        self._window = self._batch_ended = None
+        self._first_step = self._last_step = trainer.global_step
+        reset_peak_memory(pl_module.device)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._window is not None and self._batch_ended is not None:
+            self._window.waited += time.perf_counter() - self._batch_ended
+        elif self._window is None and trainer.global_step - self._first_step >= self.skip_steps:
+            self._window = Window(began=_now(pl_module.device))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        stepped = trainer.global_step > self._last_step  # not while gradients accumulate
+        self._last_step = trainer.global_step
+        if self._window is not None:
+            self._window.tokens += batch.num_tokens
+            self._window.positions += batch.num_positions
+            self._window.steps += stepped
+            if stepped and logged_this_step(trainer):
+                self._close(trainer, pl_module)
+                self._window = Window(began=self._window.ended)
+        self._batch_ended = time.perf_counter()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._interrupt(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._interrupt(trainer, pl_module)
+
+    def _interrupt(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Something other than training begins: end the window here and open the next at the next batch."""
+        if trainer.training or trainer.validating:
+            if self._window is not None and self._window.steps:
+                self._close(trainer, pl_module)
+            self._window = self._batch_ended = None
+            self._note_memory(pl_module.device)
+
+    def _note_memory(self, device: torch.device) -> None:
+        self._peak_memory_mb = max(peak_memory_mb(device), self._peak_before)
+
+    def _close(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        window = self._window
+        assert window is not None
+        window.ended = _now(pl_module.device)
+        if trainer.world_size > 1:
+            counts = torch.tensor([window.tokens, window.positions], device=pl_module.device, dtype=torch.float64)
+            window.tokens, window.positions = (
+                int(n) for n in trainer.strategy.reduce(counts, reduce_op="sum").tolist()
+            )
+        self._note_memory(pl_module.device)
+        rates = window.rates()
+        self.medians.add(rates, window.steps)
+        write_scalars(trainer, {**rates, "speed/peak_memory_mb": self._peak_memory_mb or 0.0}, trainer.global_step - 1)
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,73 @@
+"""How documents are cut in time, as it turns out."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from unrolled.tbptt.batch import Batch
+from unrolled.train.callbacks.event_log import logged_this_step, summary_writers, write_scalars
+from unrolled.train.classifier import Classifier
+
+
+class TBPTT(Callback):
+    """Logs, over the steps since it last did, how well chunks fill what is computed.
+
+    ``tbptt/chunks_per_step``   chunks of documents per optimizer step
+    ``tbptt/padding_share``     of all positions computed, those that hold no token, in idle rows too
+    ``tbptt/idle_share``        of all rows of blocks, those that have no document (slots of a stream)
+    ``tbptt/carried_share``     of all chunks, those that go on from a carried state; the others begin a document
+    ``tbptt/reread_share``      of all tokens read, those that an earlier step had read (a stream with k1 < k2)
+
+    Besides, the text ``tbptt/directions`` says how far a backward direction sees. A batch must be a `Batch`; under DDP
+    counts are summed over the ranks.
+    """
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(8, dtype=torch.float64)
+        self._last_step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"counts": self._counts.tolist()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._counts = torch.tensor(state_dict["counts"], dtype=torch.float64)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._last_step = trainer.global_step
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path is not None:  # going on
+            return
+        self._counts.zero_()
+        if isinstance(pl_module, Classifier):
+            for writer in summary_writers(trainer):
+                writer.add_text("tbptt/directions", pl_module.directions, trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        stepped = trainer.global_step > self._last_step  # not while gradients accumulate
+        self._last_step = trainer.global_step
+        rows = len(batch.lengths)
+        own = (batch.num_chunks, batch.num_carried, batch.num_idle, rows, batch.num_read, batch.num_tokens)
+        self._counts += torch.tensor([stepped, *own, batch.num_positions], dtype=torch.float64)
+        if stepped and logged_this_step(trainer):
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        counts = self._counts.clone()
+        self._counts.zero_()
+        if trainer.world_size > 1:
+            counts = trainer.strategy.reduce(counts.to(pl_module.device), reduce_op="sum")
+            counts[0] /= trainer.world_size
+        steps, chunks, carried, idle, rows, read, tokens, positions = counts.tolist()
+        scalars = {
+            "tbptt/chunks_per_step": chunks / steps,
+            "tbptt/padding_share": 1 - read / max(positions, 1),
+            "tbptt/idle_share": idle / max(rows, 1),
+            "tbptt/carried_share": carried / max(chunks, 1),
+            "tbptt/reread_share": 1 - tokens / max(read, 1),
+        }
+        write_scalars(trainer, scalars, trainer.global_step - 1)

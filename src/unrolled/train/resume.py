@@ -1,0 +1,204 @@
+"""Going on with a run that was killed or interrupted: `python train.py resume=<directory>`."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from unrolled.errors import UserError
+from unrolled.train.callbacks.resume_points import cut_event_files, newest_intact_point, points
+from unrolled.train.checkpoint_files import UNFINISHED, load_intact
+from unrolled.train.results import RESULTS_FILE, RunResult, load_result, resolve_run
+
+KEY = "resume"
+NAMES = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
+NOT_OF_THE_RUN = (KEY, "choices")  # keys of the config that are set anew
+
+
+def resumed_arguments(arguments: Sequence[str]) -> list[str]:
+    """The command line that started the run which ``resume=`` names, with its directory to write to.
+
+    Without ``resume=`` the arguments come back unchanged.
+
+    Raises:
+        UserError: there is no such run, or another argument contradicts its settings
+    """
+    overrides = [text for text in arguments if (not text.startswith("-") and "=" in text) or text.startswith("~")]
+    flags = [text for text in arguments if text not in overrides]
+    given = OverridesParser.create().parse_overrides(overrides)
+    named = [override.value() for override in given if override.key_or_group == KEY]
+    if not named or named[-1] is None:
+        return list(arguments)
+    if {"-m", "--multirun"} & set(flags):
+        raise UserError(f"{KEY}={named[-1]}: goes on with one run; leave out -m (a sweep goes on by its own command)")
+    run = load_result(find_run(str(named[-1])))
+    directory = run.directory.resolve()
+    saved = _saved(directory / ".hydra" / "overrides.yaml")
+    choices = _saved(directory / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]
+    hydra = []
+    for override in given:
+        if override.key_or_group.startswith("hydra"):
+            hydra.append(override.input_line)
+        elif override.key_or_group != KEY and override.input_line not in saved:
+            _agree(override, choices, run)
+    return [*flags, *saved, *hydra, f"{KEY}={_quoted(directory)}", *run_in(directory)]
+
+
+def legible(arguments: Sequence[str]) -> list[str]:
+    """The command line with quotes around file and column names that Hydra's grammar cannot read, as ``a (1).csv``.
+
+    Raises UserError for any other setting that it cannot read.
+    """
+    parser = OverridesParser.create()
+    found = []
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        try:
+            if equals and not text.startswith("-"):
+                parser.parse_override(text)
+        except HydraException as error:
+            if not key.startswith(NAMES):
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"{text}: cannot be read ({reason}); put a value with special characters in quotes twice, "
+                    f"as in \"{key}='...'\""
+                ) from error
+            text = f"{key}={_quoted(value)}"
+        found.append(text)
+    return found
+
+
+def run_in(directory: Path) -> list[str]:
+    """Hydra's settings that let it write its log to ``directory`` and nothing else."""
+    return [f"hydra.run.dir={_quoted(directory)}", "hydra.output_subdir=null"]
+
+
+def find_run(name: str) -> Path:
+    """The directory that ``name`` means; `latest` and paths relative to the project, as its messages show them, too."""
+    path = Path(name).expanduser()
+    if not path.exists() and not path.is_absolute():
+        project = Path(__file__).resolve().parents[3] / path
+        path = project if project.exists() else path
+    return resolve_run(path)
+
+
+def with_settings_of(config: DictConfig, run: RunResult) -> None:
+    """Give ``config``, composed with the same arguments, the very values that ``run`` had: conf/ may have changed."""
+    with open_dict(config):
+        for key, value in run.config.items():
+            if key in NOT_OF_THE_RUN:
+                continue
+            try:
+                if isinstance(value, Mapping) and OmegaConf.is_dict(config[key]) and _is_typed(config[key]):
+                    config[key] = OmegaConf.merge(config[key], value)
+                else:
+                    config[key] = value
+            except OmegaConfBaseException as error:
+                raise UserError(
+                    f"{KEY}={run.directory}: {str(error).splitlines()[0]}; the run was started by another version of "
+                    "this program, go on with that one"
+                ) from error
+        config[KEY] = None
+        config.choices = run.config.get("choices")
+
+
+def starting_point(directory: Path, console: Console, repair: bool) -> Path | None:
+    """The newest undamaged checkpoint to go on from, None for the beginning.
+
+    repair: take away damaged and half-written files and what the event files hold beyond the point; for one process
+    of a run only.
+    """
+    path, damaged = newest_intact_point(directory / "checkpoints")
+    for file, why in damaged:
+        instead = "the beginning" if path is None else path.name
+        console.print(f"{file.name} is damaged ({why}): going on from {instead}", highlight=False, soft_wrap=True)
+    if repair:
+        half_written = [*directory.glob(f"checkpoints/.*{UNFINISHED}"), *directory.glob(f".{RESULTS_FILE}.*")]
+        for file in [*half_written, *(file for file, _ in damaged)]:
+            file.unlink()
+        cut_event_files(directory, {} if path is None else dict(load_intact(path)["resume"]["event_files"]))
+    if path is None:
+        console.print("no checkpoint to go on from: beginning again, in the same directory", highlight=False)
+    else:
+        console.print(f"going on from {path.name}", highlight=False)
+    return path
+
+
+def seconds_so_far(run: RunResult) -> float:
+    """Wall time that ``run`` has taken; of a killed session what went by until its last checkpoint."""
+    seconds = run.wall_time_s or 0.0
+    newest = next(iter(points(run.directory / "checkpoints")), None)
+    if run.status == "running" and newest is not None:
+        began = datetime.fromisoformat(run.resumed[-1] if run.resumed else run.started)
+        sign_of_life = datetime.fromtimestamp(newest.stat().st_mtime, UTC)
+        seconds += max((sign_of_life - began).total_seconds(), 0.0)
+    return seconds
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Keep other processes out of a run's directory. Raises UserError where one is at work in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"{directory}: another process is at work on this run; wait for it or end it") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _agree(override: Override, choices: Mapping[str, Any], run: RunResult) -> None:
+    key, value = override.key_or_group, override.value()
+    there: Any = choices[key] if key in choices else _look_up(run.config, key)
+    if override.is_delete() or str(value) != str(there):
+        shown = "null" if there is None else there
+        raise UserError(
+            f"{override.input_line}: {KEY}= goes on with that run's own settings, and there {key}={shown}; "
+            f"leave {key} out, or start a new run without {KEY}="
+        )
+
+
+def _look_up(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return "not set"
+        value = value[part]
+    return value
+
+
+def _saved(file: Path) -> Any:
+    try:
+        content = OmegaConf.load(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: {error}; without it the run cannot be gone on with, start it again") from error
+    plain = OmegaConf.to_container(content)
+    if isinstance(plain, list):
+        return [text for text in plain if not str(text).startswith((f"{KEY}=", "hydra."))]
+    return plain
+
+
+def _quoted(path: str | Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _is_typed(config: DictConfig) -> bool:
+    return OmegaConf.get_type(config) is not dict

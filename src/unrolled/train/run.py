@@ -1,0 +1,248 @@
+"""One run: prepare the data, train, test the best weights, record everything."""
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from rich.console import Console
+
+from unrolled.config import Config, checked
+from unrolled.data.prepare import PreparedData, prepare
+from unrolled.data.summary import summary_table
+from unrolled.errors import RefusedDataError, UserError
+from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
+from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
+from unrolled.train.callbacks.config_text import ConfigText
+from unrolled.train.callbacks.history import History
+from unrolled.train.callbacks.hparams import HParams
+from unrolled.train.callbacks.model_summary import count_parameters
+from unrolled.train.callbacks.resume_points import ResumePoints
+from unrolled.train.callbacks.speed import Speed
+from unrolled.train.checkpoint_files import AtomicCheckpointIO, load_intact
+from unrolled.train.classifier import Classifier
+from unrolled.train.devices import check_launcher, global_rank, launched
+from unrolled.train.environment import describe_environment
+from unrolled.train.interrupt import sigterm_interrupts
+from unrolled.train.results import RunResult, load_result, recorded_run, save_predictions, write_atomically
+from unrolled.train.resume import alone_in, seconds_so_far, starting_point, with_settings_of
+from unrolled.train.sweep import skip_finished
+from unrolled.train.table import print_runs
+from unrolled.use.load import TOKENIZER_FILE, VOCABULARY_FILE
+
+log = logging.getLogger(__name__)
+
+HPARAMS = (
+    "model.implementation",
+    "model.hidden_size",
+    "model.proj_size",
+    "model.num_layers",
+    "model.bidirectional",
+    "embedding.embedding_dim",
+    "pooling.name",
+    "tbptt.schedule",
+    "tbptt.chunk_len",
+    "tbptt.batch_size",
+    "optimizer.lr",
+    "trainer.max_epochs",
+    "seed",
+)
+
+NOISE = (  # warnings that no user of this program can act on
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*smaller than the logging interval.*",
+    r".*LSTM with projections is not supported with oneDNN.*",
+    r"Checkpoint directory .* exists and is not empty",
+    r"It is recommended to use `self\.log\('train/.*",  # the metrics of an epoch are of all devices already
+)
+
+
+def train(config: DictConfig) -> float | None:
+    """Train and test what ``config`` describes; returns the best validation accuracy.
+
+    Raises UserError where the config or the data cannot work; nothing has been trained by then.
+    """
+    before = None if config.resume is None else load_result(config.resume)
+    if before is not None:
+        with_settings_of(config, before)
+    valid = checked(config)
+    check_launcher(config.trainer.get("devices"))
+    _quiet()
+    check_buildable(config)
+    choices = HydraConfig.get().runtime.choices
+    directory = Path(HydraConfig.get().runtime.output_dir) if before is None else before.directory
+    if before is None:
+        with open_dict(config):
+            config.choices = {group: choices.get(group) for group in ("data", "text", "model")}  # what the groups were
+    settings = plain(config)
+    known: dict[str, Any] = {
+        "model": choices["model"],
+        "implementation": settings["model"].get("implementation", ""),
+        "data": choices["data"],
+    }
+    console = Console(quiet=global_rank() > 0)
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    root = directory.parent.parent  # runs/<name>/<time>
+    if sweeping or root.name == "sweeps":  # runs/sweeps/<time>/<job>
+        root = root.parent
+    if before is not None and before.status == "ok":
+        console.print(f"finished before, nothing is left to do: {_shown(directory)}", highlight=False, soft_wrap=True)
+        return before.metrics.get("val/accuracy")
+    if sweeping and (done := skip_finished(root, settings, directory)) is not None:
+        console.print(f"finished before, not done again: {_shown(done.directory)}", highlight=False, soft_wrap=True)
+        return done.metrics.get("val/accuracy")
+    if valid.dry_run:
+        try:
+            _show(config, valid, _prepared(valid), console)
+        except RefusedDataError:
+            if not sweeping:
+                shutil.rmtree(directory / ".hydra", ignore_errors=True)  # as of a run: only the log is left
+            raise
+        console.print("dry run: everything fits together; leave dry_run=true away to train")
+        return None
+    known["keep_refused"] = sweeping or before is not None  # a row of the sweep, or a run that had begun
+    with _recorded(directory, settings, valid.name, root, before, **known) as result:
+        _fit_and_test(config, valid, result, before, settings, console)
+    print_runs([result], _shown(root), console)
+    console.print(f"this run: {_shown(directory)}", highlight=False, soft_wrap=True)
+    best = result.metrics.get("val/accuracy")
+    return None if best is None else float(best)
+
+
+def _fit_and_test(
+    config: DictConfig,
+    valid: Config,
+    result: RunResult,
+    before: RunResult | None,
+    settings: dict[str, Any],
+    console: Console,
+) -> None:
+    directory = result.directory
+    first = global_rank() == 0
+    prepared = _prepared(valid)
+    result.data_summary, result.class_names = prepared.summary, prepared.labels
+    if first:
+        prepared.vocabulary.save(directory / VOCABULARY_FILE)
+        write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
+    model = _show(config, valid, prepared, console)
+    result.parameters, result.directions = count_parameters(model), model.directions
+    history, speed = History(), Speed()
+    if not first:  # the weights are the same everywhere, dropout is not
+        torch.manual_seed(valid.seed + 1_000_003 * global_rank())
+    checkpoints, each = directory / "checkpoints", valid.checkpoint
+    callbacks: list[Callback] = [
+        ResumePoints(checkpoints, each.every_n_steps, each.every_minutes, each.keep),
+        *(build(f"callbacks.{name}", given) for name, given in (config.callbacks or {}).items() if given is not None),
+        speed,
+        history,
+        BestCheckpoint(checkpoints),
+        LastCheckpoint(checkpoints),
+        ConfigText(settings),
+        HParams(settings, {"data": "choices.data", "model": "choices.model"} | {key: key for key in HPARAMS}),
+    ]
+    options: dict[str, Any] = {"callbacks": callbacks, "logger": _logger(directory), "plugins": [AtomicCheckpointIO()]}
+    options["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in callbacks)  # no other
+    trainer = build("trainer", config.trainer, **options)
+    _check_rows(valid, trainer.world_size)
+    environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
+    result.environment = {**environment, "processes": trainer.world_size}
+    data = build_datamodule(prepared, valid)
+    point = None
+    if before is not None:
+        point = starting_point(directory, console, repair=first)
+    try:
+        with launched(trainer):
+            trainer.fit(model, datamodule=data, ckpt_path=point, weights_only=True)
+            path, result.tested_weights = checkpoint_to_test(trainer)
+            if path is not None:  # the weights alone: `ckpt_path` would take history and speed back to that point, too
+                model.load_state_dict(load_intact(Path(path))["state_dict"])
+            trainer.test(model, datamodule=data, verbose=False)
+        if first:
+            predictions = save_predictions(directory, model.test_predictions, prepared.labels)
+            result.predictions = result.relative(predictions)
+    finally:
+        result.metrics, result.history = history.metrics(), history.rows
+        result.speed = speed.result()
+        result.best_checkpoint = result.relative(_existing(checkpoints / "best.ckpt"))
+        result.last_checkpoint = result.relative(_existing(checkpoints / "last.ckpt"))
+
+
+@contextmanager
+def _recorded(
+    directory: Path, settings: dict[str, Any], name: str, root: Path, before: RunResult | None, **known: Any
+) -> Iterator[RunResult]:
+    """The record that a run's first process keeps; the others have one that is not written."""
+    if global_rank():
+        with sigterm_interrupts():
+            yield RunResult(name=name, directory=directory)
+        return
+    with alone_in(directory):
+        if before is not None:
+            before.wall_time_s = seconds_so_far(before)
+        with recorded_run(directory, settings, name, root=root, before=before, **known) as result:
+            yield result
+
+
+def _check_rows(config: Config, processes: int) -> None:
+    rows = config.tbptt.batch_size
+    if rows < processes:
+        raise UserError(f"tbptt.batch_size={rows}: rows of all {processes} devices together, at least one for each")
+
+
+def _prepared(valid: Config) -> PreparedData:
+    _reset(valid)
+    try:
+        return prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
+    except UserError as error:
+        raise RefusedDataError(str(error)) from error
+
+
+def _show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
+    """The data and the model, on the terminal before they meet."""
+    console.print(summary_table(prepared.summary))
+    model = build_classifier(config, valid, prepared)
+    parameters = count_parameters(model)
+    parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")
+    console.print(f"parameters  {parameters['total']:,} ({parts})", highlight=False)
+    return model
+
+
+def _reset(config: Config) -> None:
+    """What one job of a sweep sets must not reach the next."""
+    _quiet()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision("highest")
+    pl.seed_everything(config.seed, verbose=False)
+
+
+def _quiet() -> None:
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+
+
+def _logger(directory: Path) -> TensorBoardLogger:
+    """Event files in the run's own directory, so that TensorBoard shows the run under that directory's name."""
+    return TensorBoardLogger(directory.parent, name="", version=directory.name, default_hp_metric=False)
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _shown(path: Path) -> Path:
+    """As one would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,261 @@
+"""`python evaluate.py run=<directory>`: how good is a trained classifier, and where is it wrong?"""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from unrolled.data.files import default_cache_dir
+from unrolled.data.prepare import build_source, prepare
+from unrolled.data.sources.csv_files import CsvFiles
+from unrolled.data.sources.jsonl import JsonlFiles
+from unrolled.data.sources.parquet import ParquetFiles
+from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.errors import UserError
+from unrolled.pairs import parse_pairs
+from unrolled.train.callbacks.confusion_matrix import count_confusions, draw_confusion_matrix
+from unrolled.train.results import save_predictions, write_atomically
+from unrolled.use.load import LoadedRun, load_run
+
+DESCRIPTION = """\
+Evaluate the model of a run with the run's own configuration: on its test set, or on a file of your own.
+
+Shows accuracy, precision, recall and F1 per class, calibration, the commonest confusions and the errors that the model
+was surest of, and writes them with all predictions to a new directory in the run's.
+"""
+
+KEYS = {
+    "run": "directory of a finished run, or runs/latest",
+    "data.test": "another test set: a .csv, .tsv, .jsonl or .parquet file (the test set of the run)",
+    "data.text_column": "of that file: name or number from 1 (as in the run, or a common name)",
+    "data.label_column": "of that file: name or number from 1 (as in the run, or a common name)",
+    "checkpoint": "best, last or a file (the weights that the run has tested)",
+    "device": "cpu or cuda (a GPU where there is one)",
+    "errors": "how many of the surest errors to show (10)",
+}
+
+EXAMPLES = """\
+examples:
+  python evaluate.py run=runs/latest
+  python evaluate.py run=runs/latest data.test=reviews.csv data.label_column=stars
+"""
+
+BINS = 15  # of the calibration error, as Guo et al. (2017) have it
+READERS = {".csv": CsvFiles, ".tsv": CsvFiles, ".jsonl": JsonlFiles, ".ndjson": JsonlFiles, ".parquet": ParquetFiles}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a classifier does on N documents with C classes."""
+
+    class_names: list[str]
+    labels: NDArray[np.int64]  # [N]
+    proba: NDArray[np.float32]  # [N, C]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """[N]"""
+        return self.proba.argmax(axis=1)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """[N] probability of the predicted class."""
+        return self.proba.max(axis=1)
+
+    @property
+    def confusions(self) -> NDArray[np.int64]:
+        """[C, C] true class, predicted class."""
+        return count_confusions(self.labels, self.predicted, len(self.class_names))
+
+    @property
+    def accuracy(self) -> float:
+        """The share of documents whose class is right."""
+        return float((self.predicted == self.labels).mean())
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Precision, recall, F1 (0 where nothing was predicted or there) and documents of each class."""
+        counts = self.confusions
+        right, there, given = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+        precision = right / np.maximum(given, 1)
+        recall = right / np.maximum(there, 1)
+        f1 = 2 * right / np.maximum(there + given, 1)
+        rows = zip(self.class_names, precision, recall, f1, there, strict=True)
+        return [
+            {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "documents": int(n)}
+            for name, p, r, f, n in rows
+        ]
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that occur, in the documents or the predictions (as torchmetrics has it)."""
+        counts = self.confusions
+        occurs = counts.sum(axis=1) + counts.sum(axis=0) > 0
+        return float(np.mean([row["f1"] for row, is_there in zip(self.per_class(), occurs, strict=True) if is_there]))
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error: |accuracy - confidence| over 15 equal bins of confidence (Guo et al., 2017)."""
+        right = self.predicted == self.labels
+        bins = np.minimum((self.confidence * BINS).astype(int), BINS - 1)
+        gaps = [
+            (bins == b).sum() * abs(right[bins == b].mean() - self.confidence[bins == b].mean())
+            for b in np.unique(bins)
+        ]
+        return float(sum(gaps) / len(right))
+
+    def surest_errors(self, count: int) -> list[int]:
+        """Indices of the wrongly classified documents, the surest first."""
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        return [int(i) for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")][:count]]
+
+    def commonest_confusions(self, count: int) -> list[tuple[str, str, int]]:
+        """(true class, predicted class, documents), the commonest first."""
+        counts = self.confusions * (1 - np.eye(len(self.class_names), dtype=np.int64))
+        order = np.argsort(-counts, axis=None, kind="stable")[:count]
+        pairs = [divmod(int(i), len(self.class_names)) for i in order]
+        return [(self.class_names[t], self.class_names[p], int(counts[t, p])) for t, p in pairs if counts[t, p]]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the command line says. Raises UserError where it cannot be done."""
+    parser = argparse.ArgumentParser("evaluate.py", description=DESCRIPTION, epilog=EXAMPLES)
+    _, given = parse_pairs(parser, arguments, KEYS, required=["run"])
+    if not given.get("errors", "10").isdigit():
+        raise UserError(f"errors={given['errors']}: a whole number of errors to show, such as 10")
+    if "data.test" not in given and ("data.text_column" in given or "data.label_column" in given):
+        raise UserError("data.text_column and data.label_column belong to a file: give data.test= too")
+    run = load_run(given["run"], given.get("checkpoint"), given.get("device"))
+    if "data.test" in given:
+        name = Path(given["data.test"]).name
+        ids, documents = file_documents(run, given)
+    else:
+        name = "test"
+        ids, documents = own_documents(run)
+    evaluation = evaluate(run, documents)
+    directory = save(run, evaluation, ids, documents, name)
+    show(run, evaluation, documents, name, int(given.get("errors", "10")), Console())
+    print(f"written to {directory}")
+
+
+def evaluate(run: LoadedRun, documents: Sequence[Document]) -> Evaluation:
+    """Classify ``documents``. Raises UserError for a class that the model does not know."""
+    names = [str(name) for name in run.model.classes_]
+    index = {name: i for i, name in enumerate(names)}
+    for number, document in enumerate(documents, start=1):
+        if document.label not in index:
+            raise UserError(
+                f"document {number} has the class {document.label!r}, which the model does not know; it knows "
+                f"{', '.join(names[:20])}" + (" and others" if len(names) > 20 else "")
+            )
+    labels = np.array([index[document.label] for document in documents], dtype=np.int64)
+    return Evaluation(names, labels, run.model.predict_proba(document.text for document in documents))
+
+
+def own_documents(run: LoadedRun) -> tuple[NDArray[np.int64], list[Document]]:
+    """Ids [N] and documents of the run's own test set, by id. Raises UserError where the data have changed since."""
+    data = run.config.data
+    prepared = prepare(data, run.config.text, run.config.seed, quiet=True)
+    if prepared.vocabulary.tokens != run.model.vocabulary.tokens:
+        raise UserError(
+            f"the documents of {prepared.name} are not those that {run.result.directory} was trained on: they give "
+            "another vocabulary; give the test documents with data.test=, or train again"
+        )
+    source = build_source(data)
+    source.fetch(Path(data.cache_dir or default_cache_dir()))
+    split = "test" if "test" in source.splits() and data.fold is None else "train"
+    wanted = {int(i) for i in prepared.test.ids}
+    found = [(i, document) for i, document in enumerate(source.documents(split, Notes())) if i in wanted]
+    return np.array([i for i, _ in found], dtype=np.int64), [document for _, document in found]
+
+
+def file_documents(run: LoadedRun, given: dict[str, str]) -> tuple[NDArray[np.int64], list[Document]]:
+    """Numbers from 0 and documents of the file ``given["data.test"]``, read as the run read its own files."""
+    path = Path(given["data.test"])
+    ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    reader = READERS.get(ending.lower())
+    if reader is None:
+        raise UserError(f"data.test={path}: the ending tells no format; there are {', '.join(READERS)}, also with .gz")
+    settings: dict[str, Any] = {}
+    own = run.config.data
+    if own._target_.endswith(f".{reader.__name__}"):
+        common = ("_target_", "train", "valid", "test")
+        settings = {key: value for key, value in own.source_arguments().items() if key not in common}
+    for key in ("text_column", "label_column"):
+        if (value := given.get(f"data.{key}")) is not None:
+            settings[key] = int(value) if value.isdigit() else value
+    source: Source = reader(train=str(path), **settings)
+    documents = list(source.documents("train", Notes()))
+    if not documents:
+        raise UserError(f"data.test={path} is empty: there is no document to classify")
+    return np.arange(len(documents)), documents
+
+
+def save(
+    run: LoadedRun, evaluation: Evaluation, ids: NDArray[np.int64], documents: Sequence[Document], name: str
+) -> Path:
+    """Write the figures, every prediction, the confusion matrix and all errors to a new directory in the run's."""
+    moment = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    directory = run.result.directory / "evaluations" / f"{moment}_{name}"
+    directory.mkdir(parents=True)
+    figures = {
+        "data": name,
+        "checkpoint": str(run.checkpoint),
+        "documents": len(documents),
+        "accuracy": evaluation.accuracy,
+        "macro_f1": evaluation.macro_f1,
+        "calibration_error": evaluation.calibration_error,
+        "classes": evaluation.per_class(),
+        "confusions": evaluation.confusions.tolist(),
+    }
+    write_atomically(directory / "evaluation.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    columns = {"ids": ids, "labels": evaluation.labels, "predicted": evaluation.predicted}
+    save_predictions(directory, columns | {"probability": evaluation.confidence}, evaluation.class_names)
+    figure = draw_confusion_matrix(evaluation.confusions, evaluation.class_names)
+    figure.savefig(directory / "confusion_matrix.png", dpi=120)
+    with (directory / "errors.csv").open("w", newline="", encoding="utf-8", errors="surrogatepass") as out:
+        rows = csv.writer(out)
+        rows.writerow(["id", "label", "predicted", "probability", "text"])
+        for i in evaluation.surest_errors(len(documents)):
+            guess, probability = evaluation.predicted[i], f"{evaluation.confidence[i]:.6f}"
+            rows.writerow([ids[i], documents[i].label, evaluation.class_names[guess], probability, documents[i].text])
+    return directory
+
+
+def show(
+    run: LoadedRun, evaluation: Evaluation, documents: Sequence[Document], name: str, errors: int, console: Console
+) -> None:
+    """Print the figures, class by class, and where the model is wrong."""
+    console.print(
+        f"{run.result.name} on {name}: {len(documents):,} documents, accuracy {100 * evaluation.accuracy:.2f} %, "
+        f"macro F1 {100 * evaluation.macro_f1:.2f} %, calibration error {100 * evaluation.calibration_error:.2f} %",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table(show_edge=False, pad_edge=False)
+    for title in ("class", "precision", "recall", "F1", "documents"):
+        table.add_column(title, justify="left" if title == "class" else "right")
+    for row in evaluation.per_class():
+        shares = (f"{100 * row[key]:.2f}" for key in ("precision", "recall", "f1"))
+        table.add_row(escape(row["class"]), *shares, f"{row['documents']:,}")
+    console.print(table)
+    if confusions := evaluation.commonest_confusions(5):
+        console.print("\nCommonest confusions:")
+        for true, predicted, count in confusions:
+            console.print(f"  {count:5,} x {true} taken for {predicted}", highlight=False, markup=False, soft_wrap=True)
+    if surest := evaluation.surest_errors(errors):
+        console.print("\nSurest errors:")
+        for i in surest:
+            guess = evaluation.class_names[evaluation.predicted[i]]
+            text = " ".join(documents[i].text.split())
+            line = f"  {100 * evaluation.confidence[i]:.1f} % {guess}, but {documents[i].label}: {text[:160]}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)

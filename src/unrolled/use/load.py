@@ -1,0 +1,139 @@
+"""A run's model, from its directory."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from unrolled.config import Config, checked
+from unrolled.data.config import SCHEMAS, DataConfig
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.prepare import PreparedData
+from unrolled.data.tokenizer import Tokenizer, tokenizer_from_state
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.errors import UserError
+from unrolled.tbptt.datamodule import EVALUATION_CHUNK
+from unrolled.train.build import build_classifier
+from unrolled.train.results import RunResult, load_result
+from unrolled.use.predictor import TextClassifier
+
+TOKENIZER_FILE = "tokenizer.json"
+VOCABULARY_FILE = "vocabulary.txt"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run and what it takes to use it."""
+
+    result: RunResult
+    config: Config  # its own, as objects
+    checkpoint: Path
+    model: TextClassifier
+
+
+def load(run: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> TextClassifier:
+    """The classifier that ``run`` (a run's directory, or ``runs/latest``) has trained.
+
+    checkpoint: ``best``, ``last`` or a file; None: the weights that the run has tested; device: None takes a GPU where
+    there is one.
+
+    Raises UserError where that is no run, not a finished one, or one of another version.
+    """
+    return load_run(run, checkpoint, device).model
+
+
+def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> LoadedRun:
+    """As ``load``, with the run's results and configuration."""
+    result = load_result(run)
+    path = _checkpoint(result, checkpoint)
+    config = typed(result)
+    valid = checked(config)
+    vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
+    classifier = build_classifier(config, valid, _without_documents(result, vocabulary, tokenizer))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        classifier.load_state_dict(content["state_dict"])
+    except Exception as error:  # whatever torch raises for files that are none, or weights of another shape
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} does not fit this version of the model ({reason}); train again") from error
+    classifier.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    data = valid.data
+    limit = data.max_tokens if data.cut_test else None
+    chunk_len = EVALUATION_CHUNK if valid.tbptt.carry else valid.tbptt.chunk_len or EVALUATION_CHUNK
+    model = TextClassifier(classifier, vocabulary, tokenizer, chunk_len, limit, data.cut, valid.tbptt.eval_batch_size)
+    return LoadedRun(result, valid, path, model)
+
+
+def typed(result: RunResult) -> DictConfig:
+    """The run's configuration with its schema again, as Hydra composed it."""
+    config = dict(result.config)
+    try:
+        schema = OmegaConf.structured(Config)
+        OmegaConf.set_struct(schema, False)
+        kinds = {str(getattr(kind, "_target_", "")): kind for kind in SCHEMAS["schema/data"].values()}
+        data = kinds.get(config["data"]["_target_"], DataConfig)
+        schema.data = OmegaConf.structured(data)
+        schema.text = OmegaConf.structured(SCHEMAS["schema/text"]["text"])
+        if data is DataConfig:  # a source of the user's own, with keys of its own
+            OmegaConf.set_struct(schema.data, False)
+        known = {key: value for key, value in config.items() if key in Config.__dataclass_fields__}
+        merged = OmegaConf.merge(schema, known)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the configuration of {result.directory} is not one of this version ({reason}); train again"
+        ) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def load_vocabulary(directory: Path) -> Vocabulary:
+    """The run's vocabulary."""
+    try:
+        return Vocabulary.load(directory / VOCABULARY_FILE)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{directory / VOCABULARY_FILE} cannot be read ({error}); the run is not complete") from error
+
+
+def load_tokenizer(result: RunResult) -> Tokenizer:
+    """The run's tokenizer, a trained one with its model."""
+    file = result.directory / TOKENIZER_FILE
+    text = result.config.get("text", {})
+    state = {"kind": text.get("kind"), "normalization": text.get("normalization")}
+    if file.is_file():
+        state = json.loads(file.read_text(encoding="utf-8"))
+    return tokenizer_from_state(state)
+
+
+def _checkpoint(result: RunResult, wanted: str | None) -> Path:
+    directory = result.directory
+    names = {"best": result.best_checkpoint, "last": result.last_checkpoint}
+    if wanted is None:
+        if result.status != "ok":
+            there = [f"checkpoint={name}" for name, path in names.items() if path and (directory / path).is_file()]
+            raise UserError(
+                f"{directory} is no finished run: {result.status}"
+                + (f" ({result.error})" if result.error else "")
+                + (f"; to use its weights all the same give {' or '.join(there)}" if there else "; it left no weights")
+            )
+        path = names["best"] or names["last"]
+    else:
+        path = names.get(wanted, wanted)
+    if path is None:
+        raise UserError(f"{directory} has no {wanted or ''} checkpoint; train again".replace("  ", " "))
+    file = Path(path) if wanted not in (None, "best", "last") else directory / path
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; give checkpoint=best, checkpoint=last or a file")
+    return file
+
+
+def _without_documents(result: RunResult, vocabulary: Vocabulary, tokenizer: Tokenizer) -> PreparedData:
+    """What building a model asks of the data, without the data."""
+    none: Any = np.zeros(0, dtype=np.int64)
+    empty = TokenCorpus(none, np.zeros(0, np.int32), none, none, none, none)
+    name = result.data
+    return PreparedData(name, empty, empty, empty, vocabulary, result.class_names, tokenizer, None, {}, {})

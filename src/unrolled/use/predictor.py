@@ -1,0 +1,193 @@
+"""A trained classifier for texts, in the manner of scikit-learn."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unrolled.data.corpus import TokenCorpus
+from unrolled.data.tokenizer import Tokenizer
+from unrolled.data.truncate import cut
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.errors import UserError
+from unrolled.tbptt.batch import documents_batch, stream_batch
+from unrolled.tbptt.carried import CarriedState
+from unrolled.tbptt.reading import pooled_value
+from unrolled.train.classifier import Classifier
+from unrolled.use.pieces import PiecewiseTokenizer
+
+PIECE = 1 << 20  # characters of a text that are tokenised at once
+WINDOW_DOCUMENTS, WINDOW_TOKENS = 2048, 1 << 22  # read ahead, so that documents of like length share a batch
+
+
+class TextClassifier:
+    """What a run has learnt: from texts to classes.
+
+    Texts are read as in the run's test: the same tokenizer, vocabulary and cut, whole documents chunk by chunk, so
+    memory grows neither with the number of texts nor, in the forward direction, with a document's length.
+
+    Attributes:
+        classes_: [C] names of the classes, the order of the columns of ``predict_proba``.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        vocabulary: Vocabulary,
+        tokenizer: Tokenizer,
+        chunk_len: int,
+        max_tokens: int | None = None,
+        keep: str = "head",
+        batch_size: int = 128,
+    ) -> None:
+        """chunk_len: time steps read at once; max_tokens, keep: how long documents are cut (see ``data.cut``)."""
+        self.classifier = classifier.eval()
+        self.vocabulary = vocabulary
+        self.tokenizer = tokenizer
+        self.chunk_len = chunk_len
+        self.max_tokens = max_tokens
+        self.keep = keep
+        self.batch_size = batch_size
+        self.classes_ = np.array(classifier.class_names, dtype=str)
+        self.tokens_read = 0  # by predict, predict_proba and iter_proba, for throughput
+        self._table = np.arange(len(vocabulary), dtype=np.int32)
+
+    def predict(self, texts: Iterable[str]) -> NDArray[Any]:
+        """The class of each text, [N] names. Raises UserError for a single string in place of several texts."""
+        return self.classes_[self.predict_proba(texts).argmax(axis=1)]
+
+    def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """The probability of each class for each text, [N, C]."""
+        rows = list(self.iter_proba(texts))
+        return np.stack(rows) if rows else np.zeros((0, len(self.classes_)), dtype=np.float32)
+
+    def score(self, texts: Iterable[str], labels: Sequence[str]) -> float:
+        """The share of texts whose class is predicted."""
+        return float((self.predict(texts) == np.asarray(labels, dtype=str)).mean())
+
+    def iter_proba(self, texts: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+        """The probabilities [C] of one text after the other, in order; ``texts`` may be endless."""
+        if isinstance(texts, str):
+            raise UserError("predict takes several texts: give a list, [text] for a single one")
+        window: list[NDArray[np.int32]] = []
+        tokens = 0
+        for text in texts:
+            window.append(self.encode(text))
+            tokens += len(window[-1])
+            if len(window) >= WINDOW_DOCUMENTS or tokens >= WINDOW_TOKENS:
+                yield from self._read(window)
+                window, tokens = [], 0
+        if window:
+            yield from self._read(window)
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Vocabulary ids [T], before any cut."""
+        pieces = PiecewiseTokenizer(self.tokenizer)
+        ids = [
+            np.array(self.vocabulary.lookup(pieces.feed(text[begin : begin + PIECE])), dtype=np.int32)
+            for begin in range(0, len(text), PIECE)
+        ]
+        return np.concatenate([*ids, np.array(self.vocabulary.lookup(pieces.rest()), dtype=np.int32)])
+
+    def stream(self) -> "Session":
+        """Read one document piece by piece, as it comes.
+
+        Raises UserError for a model that needs a document's end before its beginning: one with a backward direction, or
+        with documents cut to their tail.
+        """
+        return Session(self)
+
+    @torch.inference_mode()
+    def _read(self, documents: list[NDArray[np.int32]]) -> NDArray[np.float32]:
+        lengths = np.array([len(document) for document in documents], dtype=np.int64)
+        corpus = self._corpus(np.concatenate(documents), lengths)
+        self.tokens_read += int(lengths.sum())
+        if self.max_tokens is not None:
+            corpus = cut(corpus, self.max_tokens, self.keep)
+        result = np.empty((len(documents), len(self.classes_)), dtype=np.float32)
+        order = np.argsort(-corpus.lengths, kind="stable")  # like lengths together: less padding
+        for begin in range(0, len(order), self.batch_size):
+            step = documents_batch(corpus, order[begin : begin + self.batch_size], self.chunk_len)
+            logits = self.classifier(step.to(self.classifier.device).blocks)
+            result[step.ids.numpy()] = logits.float().softmax(dim=1).cpu().numpy()
+        return result
+
+    def _corpus(self, tokens: NDArray[np.int32], lengths: NDArray[np.int64]) -> TokenCorpus:
+        ids = np.arange(len(lengths), dtype=np.int64)
+        return TokenCorpus(tokens, self._table, np.cumsum(lengths) - lengths, lengths, np.zeros_like(ids), ids)
+
+
+class Session:
+    """One document, read as it comes: ``feed`` its pieces; ``label`` and ``proba`` say what it looks like so far.
+
+    After the last piece they say what ``predict`` says for the whole. Memory does not grow with the document.
+    """
+
+    def __init__(self, model: TextClassifier) -> None:
+        classifier = model.classifier
+        if classifier.encoder.bidirectional:
+            raise UserError(
+                "this model reads documents from both ends, so none can be classified as it comes; use predict, or "
+                "train with model.bidirectional=false"
+            )
+        if model.max_tokens is not None and model.keep != "head":
+            raise UserError(
+                f"this model reads the {model.keep} of long documents (data.cut={model.keep}), so none can be "
+                "classified as it comes; use predict"
+            )
+        self.tokens = 0  # read so far, the piece of a word that may go on not counted
+        self._model = model
+        self._pieces = PiecewiseTokenizer(model.tokenizer)
+        self._waiting: list[int] = []  # ids, fewer than a chunk
+        with torch.inference_mode():
+            self._carries = classifier.reading.start(classifier.encoder, classifier.pooling, 1, classifier.device)
+
+    @torch.inference_mode()
+    def feed(self, text: str) -> "Session":
+        """Read on. Pieces may end anywhere, in the middle of a word too. Returns the session itself."""
+        self._waiting += self._model.vocabulary.lookup(self._pieces.feed(text))
+        size = self._model.chunk_len
+        while len(self._waiting) >= size:
+            self._carries = self._advance(self._carries, self._waiting[:size])
+            del self._waiting[:size]
+        return self
+
+    @property
+    def proba(self) -> NDArray[np.float32]:
+        """[C] probability of each class for what has been read."""
+        with torch.inference_mode():
+            classifier = self._model.classifier
+            rest = self._waiting + self._model.vocabulary.lookup(self._pieces.rest())
+            carries, size, tokens = self._carries, self._model.chunk_len, self.tokens
+            for begin in range(0, len(rest), size):
+                carries = self._advance(carries, rest[begin : begin + size])
+            self.tokens = tokens  # a look ahead: nothing of it is kept
+            vector = pooled_value(classifier.pooling, carries)
+            proba: NDArray[np.float32] = classifier.head(vector).float().softmax(dim=1)[0].cpu().numpy()
+            return proba
+
+    @property
+    def label(self) -> str:
+        """The likeliest class for what has been read."""
+        return str(self._model.classes_[self.proba.argmax()])
+
+    def _advance(self, carries: list[list[CarriedState]], ids: list[int]) -> list[list[CarriedState]]:
+        model, classifier = self._model, self._model.classifier
+        if model.max_tokens is not None:
+            ids = ids[: max(model.max_tokens - self.tokens, 0)]
+        if not ids:
+            return carries
+        if self.tokens and not classifier.reading.carry:
+            carries = [
+                [CarriedState(d.restart(c.state, 1), c.pooled) for d, c in zip(sweep, row, strict=True)]
+                for sweep, row in zip(classifier.encoder.sweeps, carries, strict=True)
+            ]
+        self.tokens += len(ids)
+        corpus = model._corpus(np.array(ids, dtype=np.int32), np.array([len(ids)], dtype=np.int64))
+        step = stream_batch(corpus, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), len(ids), 1.0)
+        blocks = step.to(classifier.device).blocks
+        return classifier.whole_reading.read(
+            classifier.embedding, classifier.encoder, classifier.pooling, blocks, carries
+        )

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from unrolled.compare.comparison import BY_NAME, compare
+from unrolled.compare.plots import draw_accuracy_against, learning_curve, pareto_front, save_plots
+from unrolled.train.results import find_runs
+
+HISTORY = [
+    {"step": 4.0, "tokens_seen": 40.0, "val/accuracy": 0.5},
+    {"step": 8.0, "tokens_seen": 80.0, "val/accuracy": 0.7},
+]
+
+
+@pytest.mark.parametrize("more_is_better", [True, False])
+def test_no_point_beats_one_of_the_front_and_some_beats_each_other(more_is_better) -> None:
+    points = [tuple(point) for point in np.random.default_rng(0).integers(0, 30, size=(60, 2)).tolist()]
+    sign = 1 if more_is_better else -1
+
+    def beaten(i: int) -> bool:
+        x, y = points[i]
+        return any(sign * a >= sign * x and b >= y and (a, b) != (x, y) for a, b in points)
+
+    front = pareto_front(points, more_is_better)
+    assert {points[i] for i in front} == {points[i] for i in range(len(points)) if not beaten(i)}
+    assert [points[i][0] for i in front] == sorted(points[i][0] for i in front)
+
+
+def test_curves_of_seeds_become_mean_and_deviation(record) -> None:
+    other = [row | {"val/accuracy": row["val/accuracy"] + 0.2} for row in HISTORY]
+    longer = [*HISTORY, {"step": 12.0, "tokens_seen": 120.0, "val/accuracy": 0.1}]
+    tokens, mean, deviation = learning_curve([record(seed=0, history=longer), record(seed=1, history=other)])
+    assert tokens.tolist() == [40, 80]
+    np.testing.assert_allclose(mean, [0.6, 0.8])
+    np.testing.assert_allclose(deviation, np.std([0, 0.2], ddof=1))
+    assert learning_curve([record(seed=2, history=[])]) is None
+
+
+def test_plots_are_written_as_png_and_svg(record, tmp_path) -> None:
+    record("lstm", 0, 0.8, history=HISTORY, parameters={"total": 100})
+    record("gru", 0, 0.7, history=HISTORY, parameters={"total": 50})
+    written = save_plots(compare(find_runs([tmp_path])), tmp_path / "plots")
+    assert {path.name for path in written} == {
+        f"{name}.{ending}"
+        for name in ("accuracy_parameters", "accuracy_speed", "learning_curves")
+        for ending in ("png", "svg")
+    }
+    assert all(imread(path).std() > 0 for path in written if path.suffix == ".png")
+    assert all("<svg" in path.read_text() for path in written if path.suffix == ".svg")
+
+
+def test_a_front_over_incomparable_timings_is_not_drawn(record, tmp_path) -> None:
+    record("lstm", 0, 0.8)
+    record("gru", 0, 0.7, environment={"threads": 1})
+    comparison = compare(find_runs([tmp_path]))
+    figure = draw_accuracy_against(comparison, BY_NAME["tokens_per_second"])
+    assert "NOT comparable" in figure.axes[0].get_title()
+    assert figure.axes[0].get_legend() is None
+    assert draw_accuracy_against(comparison, BY_NAME["parameters"]).axes[0].get_legend() is not None

@@ -1,0 +1,64 @@
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from unrolled.compare.comparison import compare
+from unrolled.compare.report import print_table, to_csv, to_html, to_json, to_markdown
+from unrolled.train.results import find_runs
+
+
+@pytest.fixture
+def comparison(record, tmp_path):
+    record("lstm", 0, 0.8, right=[True] * 8 + [False] * 2)
+    record("lstm", 1, 0.9, right=[True] * 9 + [False])
+    record("a|b", 0, 0.5, right=[True] * 5 + [False] * 5)
+    record("gru", error="no <memory>")
+    return compare(find_runs([tmp_path]))
+
+
+def test_the_table_marks_the_best_and_lists_what_failed(comparison) -> None:
+    out = io.StringIO()
+    print_table(comparison, Console(file=out, width=250))
+    text = out.getvalue()
+    assert "85.00 ± 7.07*" in text
+    assert "0,1" in text
+    assert "failed (RuntimeError: no <memory>)" in text
+
+
+def test_markdown_has_a_cell_per_column_in_each_row(comparison) -> None:
+    lines = [line for line in to_markdown(comparison).splitlines() if line.startswith("|")]
+    widths = {line.replace("\\|", "").count("|") for line in lines}
+    assert len(lines) == 2 + 3
+    assert len(widths) == 1
+    assert "**85.00 ± 7.07**" in lines[2]
+
+
+def test_csv_and_json_hold_the_same_numbers(comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(comparison))))
+    records = json.loads(to_json(comparison))
+    assert [row["model"] for row in rows] == [record["model"] for record in records["configurations"]]
+    assert float(rows[0]["test_accuracy"]) == records["configurations"][0]["test_accuracy"] == pytest.approx(0.85)
+    assert rows[0]["seeds"] == "0 1"
+    assert rows[2]["test_accuracy"] == ""
+    assert records["troubled"][0]["error"] == "RuntimeError: no <memory>"
+
+
+def test_the_page_stands_alone_and_escapes_what_users_wrote(comparison) -> None:
+    page = to_html(comparison, {"A plot": "<?xml version='1.0'?><svg><path/></svg>"})
+    assert "no &lt;memory&gt;" in page
+    assert "<figure><svg><path/></svg><figcaption>A plot" in page
+    for outside in ("src=", "href=", "@import", "url("):
+        assert outside not in page
+    assert page.count("<tr>") == 1 + 3
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_says_which(comparison) -> None:
+    out = io.StringIO()
+    print_table(comparison, Console(file=out, width=70))
+    text = out.getvalue()
+    assert "Too narrow for: encoder, ms/step" in text
+    assert "85.00 ± 7.07*" in text
+    assert max(map(len, text.split("Too narrow")[0].splitlines())) <= 70

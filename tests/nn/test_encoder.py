@@ -1,0 +1,129 @@
+"""The encoder against torch.nn's own stacks and directions, and chunk by chunk against whole."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from unrolled.nn import build
+from unrolled.nn.encoder import Encoder
+
+E, H, P, B, T = 3, 5, 2, 4, 7
+KINDS: dict[str, tuple[Callable[..., Encoder], type[nn.RNNBase], dict[str, int]]] = {
+    "rnn": (build.rnn, nn.RNN, {}),
+    "lstm": (build.lstm, nn.LSTM, {}),
+    "lstmp": (build.lstm, nn.LSTM, {"proj_size": P}),
+    "gru": (build.gru, nn.GRU, {}),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+both = pytest.mark.parametrize("implementation", build.IMPLEMENTATIONS)
+
+
+def pair(kind: str, implementation: str, layers: int, bidirectional: bool) -> tuple[Encoder, nn.RNNBase]:
+    """An encoder and torch.nn's module with the same weights, in float64."""
+    make, theirs, extras = KINDS[kind]
+    torch.manual_seed(0)
+    encoder = make(E, H, num_layers=layers, bidirectional=bidirectional, implementation=implementation, **extras)
+    module = theirs(E, H, num_layers=layers, bidirectional=bidirectional, **extras)
+    state = module.state_dict()
+    for l, sweep in enumerate(encoder.sweeps):  # noqa: E741
+        for d, direction in enumerate(sweep):
+            for name, weight in direction.named_parameters():
+                own = name.rsplit(".", 1)[-1]
+                if bidirectional:
+                    own = own.removesuffix("_l0") + f"_l{l}" + ("_reverse" if d else "")
+                state[own] = weight.detach()
+    module.load_state_dict(state)
+    return encoder.double(), module.double()
+
+
+@every_kind
+@both
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_whole_documents_are_read_as_torch_reads_them(
+    kind: str, implementation: str, layers: int, bidirectional: bool
+) -> None:
+    """Each of the two directions over its own length: the oracle reads the documents one by one."""
+    encoder, module = pair(kind, implementation, layers, bidirectional)
+    x = torch.randn(T, B, E, dtype=torch.float64)
+    lengths = torch.tensor([7, 4, 1, 6])
+    outputs, _ = encoder(x, encoder.initial_state(B), lengths)
+    assert encoder.output_size == outputs.shape[-1]
+    for b, length in enumerate(lengths.tolist()):
+        expected, _ = module(x[:length, b])
+        torch.testing.assert_close(outputs[:length, b], expected, rtol=0, atol=1e-12)
+
+
+@every_kind
+@both
+@pytest.mark.parametrize("chunk_len", [1, 2, 3, 5, 7])
+def test_reading_in_chunks_equals_reading_whole(kind: str, implementation: str, chunk_len: int) -> None:
+    encoder, module = pair(kind, implementation, 2, False)
+    x = torch.randn(T, B, E, dtype=torch.float64)
+    state, outputs = encoder.initial_state(B), []
+    for chunk in x.split(chunk_len):
+        y, state = encoder(chunk, state)
+        outputs.append(y)
+    expected, _ = module(x)
+    torch.testing.assert_close(torch.cat(outputs), expected, rtol=0, atol=1e-12)
+
+
+@every_kind
+@both
+def test_the_carried_state_matters(kind: str, implementation: str) -> None:
+    encoder, _ = pair(kind, implementation, 2, False)
+    first, second = torch.randn(2, 3, B, E, dtype=torch.float64)
+    _, state = encoder(first, encoder.initial_state(B))
+    with_state, _ = encoder(second, state)
+    without, _ = encoder(second, encoder.initial_state(B))
+    assert ((with_state - without).abs().amax(dim=(0, 2)) > 1e-3).all(), "no row may ignore its state"
+
+
+@both
+def test_the_second_direction_of_one_chunk_starts_afresh(implementation: str) -> None:
+    """Latency-controlled: it knows the chunk only, whatever was read before."""
+    encoder, _ = pair("lstm", implementation, 1, True)
+    first, second = torch.randn(2, 3, B, E, dtype=torch.float64)
+    _, state = encoder(first, encoder.initial_state(B))
+    carried, _ = encoder(second, state)
+    alone, _ = encoder(second, encoder.initial_state(B))
+    torch.testing.assert_close(carried[..., H:], alone[..., H:], rtol=0, atol=0)
+    assert not torch.allclose(carried[..., :H], alone[..., :H])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_masks_of_a_document_travel_with_its_state(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    encoder = build.lstm(40, H, bidirectional=bidirectional, input_dropout=0.5)
+    state = encoder.initial_state(B)
+    _, after = encoder(torch.randn(2, B, 40), state)
+    directions = 2 if bidirectional else 1
+    assert len(state) == 3 * directions, "h, c and the mask of each direction"
+    for d in range(directions):
+        assert torch.equal(state[3 * d + 2], after[3 * d + 2])
+        assert state[3 * d + 2].shape[1] == B
+    assert len(encoder.eval().initial_state(B)) == 2 * directions
+
+
+def test_dropout_between_layers_of_two_directions_acts_in_training_only() -> None:
+    torch.manual_seed(0)
+    encoder = build.gru(E, H, num_layers=2, bidirectional=True, dropout=0.5)
+    x, state = torch.randn(T, B, E), encoder.initial_state(B)
+    assert not torch.equal(encoder(x, state)[0], encoder(x, state)[0])
+    encoder.eval()
+    torch.testing.assert_close(encoder(x, state)[0], encoder(x, state)[0])
+
+
+def test_a_redraw_reaches_the_recurrent_weights_of_both_directions() -> None:
+    torch.manual_seed(0)
+    encoder = build.lstm(E, H, bidirectional=True, weight_dropout=0.5)
+    x, state = torch.randn(T, B, E), encoder.initial_state(B)
+    encoder.redraw()
+    before = encoder(x, state)[0]
+    assert torch.equal(before, encoder(x, state)[0]), "all chunks of a step share the dropped weights"
+    encoder.redraw()
+    after = encoder(x, state)[0]
+    assert not torch.allclose(before[..., :H], after[..., :H])
+    assert not torch.allclose(before[..., H:], after[..., H:])

@@ -1,0 +1,27 @@
+import io
+
+import numpy as np
+from matplotlib.image import imread
+
+from unrolled.train.callbacks.confusion_matrix import ConfusionMatrix, count_confusions, draw_confusion_matrix
+
+
+def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
+    counts = count_confusions([0, 0, 2, 2, 2], [0, 1, 2, 2, 0], classes=3)
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 2]]
+
+
+def test_the_figure_names_the_classes_and_shows_the_counts() -> None:
+    figure = draw_confusion_matrix(np.array([[41, 7], [0, 13]]), ["ham", "spam"])
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ham", "spam"]
+    assert {text.get_text(): text.get_position() for text in axes.texts} == {"41": (0, 0), "7": (1, 0), "13": (1, 1)}
+    assert axes.get_title() == "54 of 61 right"
+
+
+def test_a_figure_of_the_test_set_reaches_tensorboard(tiny, batches, make_trainer, events) -> None:
+    make_trainer([ConfusionMatrix()]).test(tiny, batches(1), verbose=False)
+    (event,) = events().Images("test/confusion_matrix")
+    picture = imread(io.BytesIO(event.encoded_image_string))
+    assert picture.shape[0] > 200
+    assert picture.std() > 0

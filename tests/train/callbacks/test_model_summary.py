@@ -1,0 +1,31 @@
+from torch import nn
+
+from unrolled.train.callbacks.model_summary import ModelSummary, count_parameters
+
+
+def test_parts_are_counted_by_their_formulas(tiny) -> None:
+    assert count_parameters(tiny) == {
+        "total": 7 * 3 + (3 * 5 + 5) + (5 * 2 + 2),
+        "embedding": 7 * 3,
+        "encoder": 3 * 5 + 5,
+        "head": 5 * 2 + 2,
+    }
+
+
+def test_shared_parameters_are_counted_once_in_the_total(tiny) -> None:
+    tiny.pooling = nn.Sequential(tiny.head)
+    counts = count_parameters(tiny)
+    assert counts["pooling"] == counts["head"] == 12
+    assert counts["total"] == 21 + 20 + 12
+
+
+def test_counts_and_layers_reach_tensorboard(tiny, batches, make_trainer, events) -> None:
+    make_trainer([ModelSummary()], max_epochs=1).fit(tiny, batches(1))
+    read = events()
+    values = {
+        part: read.Scalars(f"model/parameters_{part}")[0].value for part in ("total", "embedding", "encoder", "head")
+    }
+    assert values == {"total": 53, "embedding": 21, "encoder": 20, "head": 12}
+    text = read.Tensors("model/summary/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "encoder" in text
+    assert "Linear" in text

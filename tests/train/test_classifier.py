@@ -1,0 +1,341 @@
+"""Training against loops written out by hand over torch.nn."""
+
+import copy
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.plugins.precision import MixedPrecision
+from torch import Tensor
+
+from unrolled.data.corpus import TokenCorpus
+from unrolled.nn import build
+from unrolled.nn.embedding import Embedding
+from unrolled.nn.pooling import KINDS
+from unrolled.tbptt.loader import BatchLoader
+from unrolled.tbptt.losses import CHUNK_LOSSES
+from unrolled.tbptt.reading import Reading
+from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
+from unrolled.train.classifier import Classifier
+
+E, H, V, C = 3, 5, 11, 3
+LENGTHS = [7, 3, 0, 9, 1, 4]
+Make = Callable[..., TokenCorpus]
+
+
+def classifier(
+    make: Any = build.lstm, pooling: str = "concat", lr: float = 0.5, dropout: float = 0.0, **how: Any
+) -> Classifier:
+    torch.manual_seed(0)
+    options = {name: how.pop(name) for name in ("schedule", "loss", "reading") if name in how}
+    return Classifier(
+        Embedding(V, E, std=1.0, dropout=dropout, word_dropout=dropout),
+        make(E, H, **how),
+        KINDS[pooling](),
+        class_names=["a", "b", "c"],
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=lr),
+        **options,
+    )
+
+
+def trainer(**options: Any) -> pl.Trainer:
+    settings = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return pl.Trainer(**(settings | options))
+
+
+def fit(model: Classifier, schedule: Schedule, **options: Any) -> Classifier:
+    trainer(**options).fit(model, BatchLoader(schedule))
+    return model
+
+
+def weights(model: Classifier) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: float = 1e-10) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+
+
+# ---- the definition of TBPTT(k1, k2), token by token ----------------------------------------------------------------
+
+
+class Alone:
+    """One document under way: state and statistics after each of its first tokens, as far as they are still needed."""
+
+    def __init__(self, tokens: list[int]) -> None:
+        self.tokens = tokens
+        zero = torch.zeros(1, H, dtype=torch.float64)
+        self.kept = {0: (zero, zero, torch.zeros(H).double(), torch.full((H,), -torch.inf).double(), zero[0], 0)}
+
+    def vector(self, model: Classifier, first: int, end: int, keep: int) -> Tensor:
+        """Read tokens first .. end from what was kept at ``first``, gradients not reaching further back."""
+        cell = model.encoder.sweeps[0][0].recurrence.module
+        h, c, last, largest, total, count = self.kept[first]
+        for position in range(first, end + 1):
+            if position == keep:
+                self.kept[keep] = tuple(
+                    t.detach() if isinstance(t, Tensor) else t for t in (h, c, last, largest, total, count)
+                )
+            if position == end:
+                break
+            x = model.embedding.weight[self.tokens[position]].view(1, E)
+            y, (h, c) = cell(x, (h, c))
+            last, total, count = y[0], total + y[0], count + 1
+            largest = torch.where(y[0] > largest, y[0], largest)
+        largest = torch.where(largest.isneginf(), 0.0, largest)
+        return torch.cat([last, largest, total / max(count, 1)])
+
+
+def by_definition(model: Classifier, schedule: StreamSchedule, k1: int, k2: int, loss: str, lr: float) -> None:
+    """Williams & Peng (1990): a step every k1 tokens, its gradient back through k2; plain SGD on each slot's loss."""
+    corpus = schedule.corpus
+    plan, begins = schedule.plan(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    alone = {i: Alone(corpus.document(i).tolist()) for i in range(len(corpus))}
+    for documents, begin in zip(plan.tolist(), begins.tolist(), strict=True):
+        total = torch.zeros((), dtype=torch.float64)
+        for document, new in zip(documents, begin, strict=True):
+            if document < 0:
+                continue
+            length = int(corpus.lengths[document])
+            end = min(new + k1, length)
+            vector = alone[document].vector(model, max(new + k1 - k2, 0), end, keep=max(new + 2 * k1 - k2, 0))
+            n, k = max(-(-length // k1), 1), new // k1 + 1
+            share = {"final": float(k == n), "every": 1 / n, "linear": k / (n * (n + 1) / 2)}[loss]
+            label = torch.tensor(int(corpus.labels[document]))
+            total = total + share * F.cross_entropy(model.head(vector), label)
+        optimizer.zero_grad()
+        (total / (len(corpus) / len(plan))).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(3, 3), (1, 1), (1, 3), (2, 4), (2, 3), (4, 6), (3, 12)])
+@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("implementation", build.IMPLEMENTATIONS)
+def test_stream_is_tbptt_of_k1_and_k2_by_its_definition(
+    make_corpus: Make, k1: int, k2: int, slots: int, implementation: str
+) -> None:
+    """With one slot and k1 = k2: the documents read one after another, a step after every chunk."""
+    schedule = StreamSchedule(make_corpus(LENGTHS), slots, k1, reach=k2)
+    model = classifier(schedule="stream", loss="every", implementation=implementation).double()
+    theirs = classifier(implementation="official").double()
+    before = weights(model)
+    fit(model, schedule)
+    by_definition(theirs, schedule, k1, k2, "every", lr=0.5)
+    names = dict(zip(weights(theirs), weights(model), strict=True))
+    assert_same(weights(model), {names[name]: value for name, value in weights(theirs).items()})
+    assert all((weights(model)[name] - value).abs().max() > 1e-3 for name, value in before.items())
+
+
+@pytest.mark.parametrize("loss", CHUNK_LOSSES)
+def test_every_chunk_loss_of_a_stream(make_corpus: Make, loss: str) -> None:
+    schedule = StreamSchedule(make_corpus(LENGTHS), 2, 2)
+    model = classifier(schedule="stream", loss=loss, implementation="official").double()
+    theirs = classifier(implementation="official").double()
+    fit(model, schedule)
+    by_definition(theirs, schedule, 2, 2, loss, lr=0.5)
+    assert_same(weights(model), weights(theirs))
+
+
+@pytest.mark.parametrize("loss", CHUNK_LOSSES)
+def test_a_documents_signal_does_not_depend_on_how_many_end_in_its_step(make_corpus: Make, loss: str) -> None:
+    """With a learning rate of zero, the epoch's gradient, each step's times its normalizer, is the documents' sum."""
+    sums = []
+    for slots in (1, 2, 4, 6):
+        schedule = StreamSchedule(make_corpus(LENGTHS), slots, 2)
+        model = classifier(schedule="stream", loss=loss, lr=0.0).double()
+        total: dict[str, Tensor] = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+
+        def add(total: dict[str, Tensor] = total, model: Classifier = model, steps: int = len(schedule)) -> None:
+            for name, parameter in model.named_parameters():
+                total[name] += parameter.grad * (len(LENGTHS) / steps)  # type: ignore[operator]
+
+        class Sum(pl.Callback):
+            def on_before_optimizer_step(self, *_: Any, add: Callable[[], None] = add) -> None:
+                add()
+
+        fit(model, schedule, callbacks=[Sum()])
+        sums.append(total)
+    for other in sums[1:]:
+        assert_same(other, sums[0])
+
+
+# ---- documents ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_len", [2, 4, None])
+def test_documents_trains_on_the_mean_loss_of_whole_documents(make_corpus: Make, chunk_len: int | None) -> None:
+    corpus = make_corpus(LENGTHS)
+    schedule = DocumentsSchedule(corpus, 3, chunk_len)
+    model = classifier(reading=Reading(exact=True), implementation="official").double()
+    theirs = classifier(implementation="official").double()
+    fit(model, schedule)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.5)
+    for batch in schedule.batches(0):
+        losses = []
+        for document in batch.tolist():
+            alone = Alone(corpus.document(document).tolist())
+            vector = alone.vector(theirs, 0, int(corpus.lengths[document]), keep=-1)
+            losses.append(F.cross_entropy(theirs.head(vector), torch.tensor(int(corpus.labels[document]))))
+        optimizer.zero_grad()
+        torch.stack(losses).mean().backward()
+        optimizer.step()
+    assert_same(weights(model), weights(theirs))
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_recomputing_trains_to_the_same_weights(make_corpus: Make, precision: str, kind: str) -> None:
+    found = []
+    for recompute in (False, True):
+        model = classifier(
+            getattr(build, kind),
+            dropout=0.2,
+            reading=Reading(exact=True, recompute=recompute),
+            num_layers=2,
+            input_dropout=0.2,
+            weight_dropout=0.2,
+        )
+        torch.manual_seed(1)
+        fit(model, DocumentsSchedule(make_corpus(LENGTHS), 3, 2), precision=precision, max_epochs=2)
+        found.append(weights(model))
+    assert_same(found[1], found[0], 1e-12 if precision == "64-true" else 5e-3)
+
+
+def test_clipping_and_accumulation_are_lightnings(make_corpus: Make) -> None:
+    """Two batches of three accumulated are one of six: the mean of the means."""
+    corpus = make_corpus([4] * 6)
+    one, two = classifier(), classifier()
+    fit(one, DocumentsSchedule(corpus, 6, 2), gradient_clip_val=0.1)
+    fit(two, DocumentsSchedule(corpus, 3, 2), gradient_clip_val=0.1, accumulate_grad_batches=2)
+    assert_same(weights(two), weights(one), 1e-6)
+    moved = torch.cat(
+        [(a - b).flatten() for a, b in zip(weights(one).values(), weights(classifier()).values(), strict=True)]
+    )
+    assert moved.norm().item() == pytest.approx(0.5 * 0.1, rel=1e-3), "learning rate times the clipped norm"
+
+
+# ---- mixed precision ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["documents", "stream"])
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("implementation", build.IMPLEMENTATIONS)
+def test_bf16_keeps_states_and_sums_in_float32(
+    make_corpus: Make, schedule: str, kind: str, implementation: str
+) -> None:
+    model = classifier(getattr(build, kind), schedule=schedule, implementation=implementation)
+    handed_on: list[torch.dtype] = []
+
+    def note(module: Any, inputs: Any, result: Any) -> None:
+        handed_on.extend(s.dtype for s in result[1])
+
+    model.encoder.sweeps[0][0].register_forward_hook(note)
+    corpus = make_corpus(LENGTHS)
+    order = DocumentsSchedule(corpus, 3, 2) if schedule == "documents" else StreamSchedule(corpus, 3, 2)
+    fit(model, order, precision="bf16-mixed")
+    assert handed_on
+    assert set(handed_on) == {torch.float32}
+    if schedule == "stream":
+        (carry,) = model._stream[0]  # type: ignore[index]
+        assert {statistic.dtype for statistic in carry.pooled} == {torch.float32}
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("lower", ["bf16-mixed", "16-mixed"])
+def test_clipping_goes_with_fused_optimizers_under_mixed_precision(make_corpus: Make, lower: str) -> None:
+    """Without scale, and with one: float16's gradients are clipped after the scale is taken out."""
+    found = []
+    for fused in (False, True):
+        model = classifier()
+        model._optimizer = lambda parameters, fused=fused: torch.optim.SGD(parameters, lr=0.5, fused=fused)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0) if lower == "16-mixed" else None
+        plugin = MixedPrecision(lower, "cpu", scaler)  # type: ignore[arg-type]
+        order = DocumentsSchedule(make_corpus([4] * 6), 6, 2)
+        fit(model, order, gradient_clip_val=0.1, plugins=[plugin])
+        found.append(weights(model))
+        before = weights(classifier())
+        moved = torch.cat([(found[-1][name] - before[name]).flatten() for name in before])
+        assert moved.norm().item() == pytest.approx(0.5 * 0.1, rel=1e-2), "learning rate times the clipped norm"
+    assert_same(found[1], found[0], 1e-6)
+
+
+# ---- both directions ------------------------------------------------------------------------------------------------
+
+
+def test_both_directions_of_a_stream_are_labelled_and_the_backward_one_knows_its_chunk_only(
+    make_corpus: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = make_corpus([6])
+    model = classifier(schedule="stream", bidirectional=True, pooling="last", lr=0.0).double()
+    assert model.directions == "forward, and backward within each chunk only"
+    assert classifier(bidirectional=True).directions == "forward and backward"
+    assert classifier().directions == "forward"
+    values: list[Tensor] = []
+    model.head.register_forward_hook(lambda module, inputs, result: values.append(inputs[0].detach()[0]))
+    with caplog.at_level(logging.INFO):
+        fit(model, StreamSchedule(corpus, 1, 3))
+    assert "within each chunk only" in caplog.text
+    second = TokenCorpus(corpus.tokens, corpus.table, corpus.starts + 3, corpus.lengths - 3, corpus.labels, corpus.ids)
+    fit(model, StreamSchedule(second, 1, 3))
+    _, after_both, alone = values
+    torch.testing.assert_close(after_both[H:], alone[H:], rtol=0, atol=1e-12)
+    assert (after_both[:H] - alone[:H]).abs().max() > 1e-3, "the forward direction remembers the first chunk"
+
+
+# ---- evaluation -----------------------------------------------------------------------------------------------------
+
+
+def test_test_reads_every_document_once_whole_and_in_order_of_its_id(make_corpus: Make) -> None:
+    corpus = make_corpus(LENGTHS)
+    model = classifier(dropout=0.3)
+    found = []
+    for chunk_len, batch_size in ((None, 1), (2, 4), (3, 6)):
+        loader = BatchLoader(DocumentsSchedule(corpus, batch_size, chunk_len, shuffle=False))
+        (metrics,) = trainer().test(model, loader, verbose=False)
+        found.append((model.test_predictions, metrics))
+        assert model.test_predictions["ids"].tolist() == list(range(100, 106))
+        assert model.test_predictions["labels"].tolist() == corpus.labels.tolist()
+        right = model.test_predictions["predicted"] == corpus.labels
+        assert metrics["test/accuracy"] == pytest.approx(right.mean())
+    for predictions, metrics in found[1:]:
+        np.testing.assert_allclose(predictions["probability"], found[0][0]["probability"], rtol=1e-5)
+        assert metrics["test/loss"] == pytest.approx(found[0][1]["test/loss"], rel=1e-5)
+
+
+def test_evaluation_ignores_how_training_truncates(make_corpus: Make) -> None:
+    loader = BatchLoader(DocumentsSchedule(make_corpus(LENGTHS), 4, 2, shuffle=False))
+    losses = []
+    for reading in (Reading(), Reading(exact=True), Reading(exact=True, recompute=True)):
+        (metrics,) = trainer().validate(classifier(reading=reading), loader, verbose=False)
+        losses.append(metrics["val/loss"])
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_copies_are_independent(make_corpus: Make) -> None:
+    """A stream's carry belongs to one training; another fit starts afresh."""
+    schedule = StreamSchedule(make_corpus(LENGTHS), 2, 2)
+    model = classifier(schedule="stream", lr=0.0)
+    fit(model, schedule)
+    again = copy.deepcopy(model)
+    losses = []
+    for one in (model, again):
+        seen = trainer()
+        seen.fit(one, BatchLoader(schedule))
+        losses.append(seen.callback_metrics["train/loss"])
+    assert losses[0] == losses[1]

@@ -1,0 +1,42 @@
+import io
+
+from rich.console import Console
+
+from unrolled.train.results import RunResult
+from unrolled.train.table import print_runs
+
+
+def printed(runs: list[RunResult], width: int = 160) -> str:
+    out = io.StringIO()
+    print_runs(runs, "runs", Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_the_table_shows_what_a_run_reached() -> None:
+    run = RunResult(
+        name="a",
+        model="lstmp",
+        implementation="official",
+        status="ok",
+        parameters={"total": 1234567},
+        metrics={"val/accuracy": 0.8125, "test/accuracy": 0.79999, "test/macro_f1": 0.75},
+        speed={"tokens_per_second": 41234.5, "peak_memory_mb": 812.3},
+        wall_time_s=95.0,
+    )
+    row = printed([run]).splitlines()[2]
+    for cell in ("lstmp", "official", "1,234,567", "81.25 %", "80.00 %", "75.00 %", "41,234", "812 MiB", "1:35"):
+        assert cell in row
+    assert printed([run]).rstrip().endswith("tensorboard --logdir runs")
+    assert "status" not in printed([run])
+
+
+def test_a_failed_run_is_a_row_with_its_reason() -> None:
+    text = printed([RunResult(name="a", model="gru", status="failed", error="RuntimeError: too large")])
+    assert "failed: RuntimeError: too large" in text
+    assert "-" in text.splitlines()[2]
+
+
+def test_on_a_narrow_terminal_a_run_is_a_column() -> None:
+    lines = printed([RunResult(name="a", model="gru", status="ok", parameters={"total": 12})], width=60).splitlines()
+    assert lines[0].split() == ["model", "│", "gru"]
+    assert lines[2].split() == ["parameters", "│", "12"]

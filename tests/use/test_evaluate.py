@@ -1,0 +1,95 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import (
+    multiclass_calibration_error,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
+
+from unrolled.errors import UserError
+from unrolled.train.results import load_predictions, load_result
+from unrolled.use.evaluate import Evaluation, main
+from unrolled.use.load import load_run
+
+NAMES = ["ham", "spam", "eggs", "never"]
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(50, 4)) * [3, 3, 3, 0] - [0, 0, 0, 9]  # the last class is neither there nor predicted
+    proba = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.where(rng.random(50) < 0.6, proba.argmax(axis=1), rng.integers(0, 3, 50))
+    return Evaluation(NAMES, labels, proba.astype(np.float32))
+
+
+def test_figures_agree_with_torchmetrics(evaluation) -> None:
+    given = torch.tensor(evaluation.proba), torch.tensor(evaluation.labels)
+    rows = evaluation.per_class()
+    for key, metric in (
+        ("precision", multiclass_precision),
+        ("recall", multiclass_recall),
+        ("f1", multiclass_f1_score),
+    ):
+        expected = metric(*given, num_classes=4, average=None)
+        np.testing.assert_allclose([row[key] for row in rows], expected, atol=1e-6)
+    assert evaluation.macro_f1 == pytest.approx(float(multiclass_f1_score(*given, num_classes=4, average="macro")))
+    expected = float(multiclass_calibration_error(*given, num_classes=4, n_bins=15))
+    assert evaluation.calibration_error == pytest.approx(expected, abs=1e-6)
+
+
+def test_errors_and_confusions_come_worst_first(evaluation) -> None:
+    errors = evaluation.surest_errors(50)
+    assert len(errors) == (evaluation.predicted != evaluation.labels).sum()
+    confidence = evaluation.confidence[errors]
+    assert (np.diff(confidence) <= 0).all()
+    pairs = evaluation.commonest_confusions(100)
+    assert sum(count for _, _, count in pairs) == len(errors)
+    assert [count for *_, count in pairs] == sorted((count for *_, count in pairs), reverse=True)
+
+
+def test_a_run_evaluated_gives_the_accuracy_that_training_reported(trained, capsys) -> None:
+    main([f"run={trained}", "errors=3"])
+    (directory,) = (trained / "evaluations").glob("*_test")
+    figures = json.loads((directory / "evaluation.json").read_text())
+    result = load_result(trained)
+    assert figures["accuracy"] == pytest.approx(result.metrics["test/accuracy"], abs=1e-6)
+    assert figures["macro_f1"] == pytest.approx(result.metrics["test/macro_f1"], abs=1e-5)
+    saved = load_predictions(result)
+    again = load_predictions(load_result(trained).__class__(name="", directory=directory))
+    assert again["ids"].tolist() == saved["ids"].tolist()
+    assert again["predicted"].tolist() == saved["predicted"].tolist()
+    with (directory / "errors.csv").open(newline="") as lines:
+        assert len(list(csv.DictReader(lines))) == (saved["predicted"] != saved["labels"]).sum()
+    out = capsys.poolingerr().out
+    assert "Surest errors" in out
+    assert f"accuracy {100 * figures['accuracy']:.2f} %" in out
+
+
+def test_another_file_can_be_the_test_set(trained, tmp_path, capsys) -> None:
+    names = load_result(trained).class_names
+    rows = [("oil prices rose", names[0]), ("profit of 5 cts", names[2]), ("wheat, maize", names[2])]
+    with (tmp_path / "other.csv").open("w", newline="") as out:
+        csv.writer(out).writerows([("words", "kind"), *rows])
+    main([f"run={trained}", f"data.test={tmp_path / 'other.csv'}", "data.text_column=words", "data.label_column=2"])
+    (directory,) = (trained / "evaluations").glob("*_other.csv")
+    figures = json.loads((directory / "evaluation.json").read_text())
+    predicted = load_run(trained).model.predict([text for text, _ in rows])
+    assert figures["accuracy"] == pytest.approx(np.mean(predicted == [label for _, label in rows]))
+
+
+def test_mistakes_are_user_errors(trained, tmp_path) -> None:
+    (tmp_path / "other.csv").write_text("text,label\nsomething,unheard of\n")
+    with pytest.raises(UserError, match="document 1 has the class 'unheard of', which the model does not know"):
+        main([f"run={trained}", f"data.test={tmp_path / 'other.csv'}"])
+    with pytest.raises(UserError, match="the ending tells no format"):
+        main([f"run={trained}", f"data.test={tmp_path / 'other.doc'}"])
+    with pytest.raises(UserError, match="is not a run"):
+        main([f"run={tmp_path}"])
+    with pytest.raises(UserError, match="belong to a file"):
+        main([f"run={trained}", "data.text_column=a"])

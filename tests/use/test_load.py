@@ -1,0 +1,53 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from unrolled.errors import UserError
+from unrolled.use.load import load_run
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def change(run, **fields) -> None:
+    content = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(content | fields))
+
+
+def test_a_run_can_be_moved(copied) -> None:
+    assert load_run(copied).checkpoint == copied / "checkpoints" / "best.ckpt"
+    assert load_run(copied, "last").checkpoint.name == "last.ckpt"
+
+
+def test_an_unfinished_run_is_used_only_when_asked(copied) -> None:
+    change(copied, status="interrupted", error="stopped by SIGINT")
+    with pytest.raises(UserError, match=r"no finished run: interrupted \(stopped by SIGINT\).*checkpoint=best or"):
+        load_run(copied)
+    assert load_run(copied, "best").model.predict(["oil"]).shape == (1,)
+
+
+def test_weights_of_another_shape_say_so(copied) -> None:
+    path = copied / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["head.bias"] = torch.zeros(99)
+    torch.save(checkpoint, path)
+    with pytest.raises(UserError, match=r"best\.ckpt does not fit this version of the model .*head\.bias"):
+        load_run(copied)
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match="does not fit"):
+        load_run(copied)
+    path.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        load_run(copied)
+
+
+def test_a_configuration_of_another_version_says_so(copied) -> None:
+    content = json.loads((copied / "results.json").read_text())
+    content["config"]["tbptt"]["unheard_of"] = 1
+    change(copied, config=content["config"])
+    with pytest.raises(UserError, match=r"is not one of this version .*unheard_of"):
+        load_run(copied)

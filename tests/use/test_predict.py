@@ -1,0 +1,144 @@
+import csv
+import gzip
+import json
+
+import numpy as np
+import pytest
+from tests.conftest import program
+
+from unrolled.errors import UserError
+from unrolled.use.load import load
+from unrolled.use.predict import main
+
+TEXTS = ["oil prices, higher", 'a "quoted" bank', "", "wheat\nand maize"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "in.csv"
+    with path.open("w", newline="") as out:
+        csv.writer(out).writerows(
+            [("id", "text", "predicted", "id"), *((i, text, "x", -i) for i, text in enumerate(TEXTS))]
+        )
+    return path
+
+
+def test_columns_and_order_are_kept(trained, table, tmp_path) -> None:
+    main([f"run={trained}", f"input={table}", f"output={tmp_path / 'out.csv'}", "--top", "2", "--proba"])
+    with (tmp_path / "out.csv").open(newline="") as lines:
+        header, *rows = csv.reader(lines)
+    model = load(trained)
+    proba = model.predict_proba(TEXTS)
+    names = ["predicted_", "probability", "predicted_2", "probability_2"]
+    assert header == ["id", "text", "predicted", "id", *names, *(f"probability of {name}" for name in model.classes_)]
+    assert [row[:4] for row in rows] == [[str(i), text, "x", str(-i)] for i, text in enumerate(TEXTS)]
+    assert [row[4] for row in rows] == model.classes_[proba.argmax(axis=1)].tolist()
+    np.testing.assert_allclose([[float(p) for p in row[8:]] for row in rows], proba, atol=2e-6)
+    assert [float(row[7]) for row in rows] == pytest.approx(np.sort(proba)[:, -2].tolist(), abs=2e-6)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "tsv", "txt"])
+def test_other_formats_say_the_same(trained, tmp_path, ending) -> None:
+    texts = [text.replace("\n", " ") for text in TEXTS]
+    content = {
+        "jsonl": "".join(json.dumps({"n": [i], "text": text}) + "\n" for i, text in enumerate(texts)),
+        "tsv": "text\tn\n" + "".join('"{}"\t{}\n'.format(text.replace('"', '""'), i) for i, text in enumerate(texts)),
+        "txt": "".join(text + "\n" for text in texts),
+    }[ending.removesuffix(".gz")].encode()
+    source, target = tmp_path / f"in.{ending}", tmp_path / "out.jsonl"
+    source.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    main([f"run={trained}", f"input={source}", f"output={target}"])
+    records = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [record["text"] for record in records] == texts
+    assert [record["predicted"] for record in records] == load(trained).predict(texts).tolist()
+
+
+def test_lines_go_through_a_pipe(trained) -> None:
+    done = program("predict.py", f"run={trained}", input="oil\nbank\n")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == load(trained).predict(["oil", "bank"]).tolist()
+    assert "2 documents, 2 tokens in" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("", [], "is empty"),
+        ("text,n\n", [], "is empty: there is no text"),
+        ("words,n\na,1\n", [], "no column looks like the text; there are words, n"),
+        ("words,n\na,1\n", ["text_column=x"], "text_column=x: .* has no such column"),
+        ("text,n\na\n", [], r"record 1 \(line 2\): 1 fields, the header has 2"),
+        ("text\na\n", ["--top", "99"], "--top 99: choose from 1 to"),
+    ],
+)
+def test_mistakes_are_user_errors_and_leave_no_output(trained, tmp_path, content, arguments, message) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        main([f"run={trained}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.csv'}", *arguments])
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_bad_json_names_its_line(trained, tmp_path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n["b"]\n')
+    with pytest.raises(UserError, match="line 2: an object"):
+        main([f"run={trained}", f"input={tmp_path / 'in.jsonl'}", f"output={tmp_path / 'o.jsonl'}"])
+
+
+def test_a_file_that_is_not_utf8_says_so(trained, tmp_path) -> None:
+    (tmp_path / "in.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(UserError, match="is not UTF-8"):
+        main([f"run={trained}", f"input={tmp_path / 'in.txt'}", f"output={tmp_path / 'o.txt'}"])
+
+
+def test_help_lists_every_key(capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    out = capsys.poolingerr().out
+    assert out.startswith("usage: predict.py")
+    assert all(f"{key}=" in out for key in ("run", "input", "output", "text_column", "checkpoint"))
+
+
+def test_the_columns_of_the_training_are_read_and_joined_as_in_training(tmp_path) -> None:
+    rows = [("oil prices" if i % 2 else "a bank", "rise" if i % 2 else "fails", "x y z", i % 2) for i in range(60)]
+    with (tmp_path / "in.csv").open("w", newline="") as out:
+        csv.writer(out).writerows([("Title", "rest", "text", "label"), *rows])
+    sizes = ("model=gru", "model.hidden_size=4", "embedding.embedding_dim=4", "threads=1", "trainer.max_epochs=1")
+    data = ("data=csv", f"data.train={tmp_path / 'in.csv'}", "data.text_column=[Title,rest]")
+    done = program("train.py", *data, *sizes, "callbacks.progress_bar=null", f"output_dir={tmp_path / 'runs'}")
+    assert done.returncode == 0, done.stderr
+    assert "━━━ " not in done.stdout, "a bar that nobody asked for"
+    assert "v_num" not in done.stdout
+    run = tmp_path / "runs" / "latest"
+    model = load(run)
+    proba = model.predict_proba([f"{title} {rest}" for title, rest, _, _ in rows])
+    for source, content in {
+        "again.csv": (tmp_path / "in.csv").read_text(),
+        "again.jsonl": "".join(json.dumps({"Title": t, "rest": r, "text": x}) + "\n" for t, r, x, _ in rows),
+    }.items():
+        (tmp_path / source).write_text(content)
+        main([f"run={run}", f"input={tmp_path / source}", f"output={tmp_path / 'out.jsonl'}", "--proba"])
+        records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        names = [f"probability of {name}" for name in model.classes_]
+        np.testing.assert_allclose([[float(record[name]) for name in names] for record in records], proba, atol=2e-6)
+    main(
+        [
+            f"run={run}",
+            f"input={tmp_path / 'again.csv'}",
+            f"output={tmp_path / 'o.jsonl'}",
+            "text_column=text",
+            "--proba",
+        ]
+    )
+    other = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    np.testing.assert_allclose(
+        [float(record[names[0]]) for record in other], [model.predict_proba(["x y z"])[0, 0]] * len(rows), atol=2e-6
+    )
+
+
+def test_the_input_is_not_overwritten(trained, table) -> None:
+    before = table.read_bytes()
+    with pytest.raises(UserError, match="is the input itself"):
+        main([f"run={trained}", f"input={table}", f"output={table}"])
+    assert table.read_bytes() == before

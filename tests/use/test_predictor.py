@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+
+import unrolled
+from unrolled.data.tokenizer import build_tokenizer
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.errors import UserError
+from unrolled.nn.build import gru, lstm
+from unrolled.nn.embedding import Embedding
+from unrolled.nn.pooling import Concat
+from unrolled.tbptt.reading import Reading
+from unrolled.train.classifier import Classifier
+from unrolled.train.results import load_predictions, load_result
+from unrolled.use.predictor import TextClassifier
+
+WORDS = [f"w{i}" for i in range(20)]
+NAMES = ["ham", "spam", "eggs"]
+
+
+def model(bidirectional: bool = False, carry: bool = True, cell=gru, **options) -> TextClassifier:
+    """Freshly drawn weights, large ones, so that each token matters."""
+    torch.manual_seed(0)
+    embedding = Embedding(len(WORDS) + 2, 3, std=1.0)
+    encoder = cell(3, 5, num_layers=1, bidirectional=bidirectional)
+    classifier = Classifier(embedding, encoder, Concat(), NAMES, reading=Reading(carry=carry))
+    vocabulary = Vocabulary(["<pad>", "<unk>", *WORDS])
+    return TextClassifier(classifier, vocabulary, build_tokenizer("words"), **({"chunk_len": 4} | options))
+
+
+def texts(count: int, longest: int = 30) -> list[str]:
+    rng = np.random.default_rng(1)
+    return [" ".join(rng.choice([*WORDS, "unknown"], size=rng.integers(0, longest))) for _ in range(count)]
+
+
+def test_texts_come_back_in_order_whatever_the_batches() -> None:
+    given = texts(40)
+    alone = np.concatenate([model().predict_proba([text]) for text in given])
+    together = model(batch_size=7).predict_proba(given)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-6)
+    assert together.std(axis=0).min() > 0.01, "texts differ"
+
+
+def test_windows_are_read_as_they_come(monkeypatch) -> None:
+    monkeypatch.setattr("unrolled.use.predictor.WINDOW_DOCUMENTS", 3)
+    taken = []
+
+    def endless():
+        for number in range(1_000_000):
+            taken.append(number)
+            yield f"w{number % 20} w3"
+
+    rows = model().iter_proba(endless())
+    first = [next(rows) for _ in range(4)]
+    assert len(taken) == 6
+    np.testing.assert_allclose(first, model().predict_proba([f"w{i} w3" for i in range(4)]), atol=1e-6)
+
+
+@pytest.mark.parametrize("piece", [1, 3, 50])
+@pytest.mark.parametrize(
+    "options", [{}, {"carry": False}, {"max_tokens": 6}, {"cell": lstm}], ids=["carry", "chopped", "cut", "lstm"]
+)
+def test_a_document_read_in_pieces_is_classified_as_the_whole(piece, options) -> None:
+    classifier = model(**options)
+    for text in texts(6):
+        session = classifier.stream()
+        for begin in range(0, len(text), piece):
+            session.feed(text[begin : begin + piece])
+        whole = classifier.predict_proba([text])[0]
+        np.testing.assert_allclose(session.proba, whole, atol=1e-6)
+        assert session.label == NAMES[whole.argmax()]
+
+
+def test_looking_at_a_session_does_not_change_it() -> None:
+    classifier = model()
+    text = texts(1)[0] + " w1 w2 w3 w4 w5"
+    session = classifier.stream()
+    for end in range(1, len(text) + 1):
+        session.feed(text[end - 1])
+        np.testing.assert_allclose(session.proba, classifier.predict_proba([text[:end]])[0], atol=1e-6)
+
+
+def test_what_cannot_be_read_as_it_comes_says_so() -> None:
+    with pytest.raises(UserError, match="both ends"):
+        model(bidirectional=True).stream()
+    with pytest.raises(UserError, match="tail of long documents"):
+        model(max_tokens=5, keep="tail").stream()
+    with pytest.raises(UserError, match=r"\[text\] for a single one"):
+        model().predict("one text")
+
+
+def test_no_texts_give_no_rows() -> None:
+    assert model().predict_proba([]).shape == (0, 3)
+    assert model().predict([]).tolist() == []
+
+
+def own_documents_are_cut_as_in_the_run() -> None:
+    text = "w1 w2 w3 w4 w5 w6 w7 w8 w9"
+    kept = {"head": "w1 w2 w3 w4", "tail": "w6 w7 w8 w9", "head+tail": "w1 w7 w8 w9"}
+    for keep, rest in kept.items():
+        cut = model(max_tokens=4, keep=keep).predict_proba([text])
+        np.testing.assert_allclose(cut, model().predict_proba([rest]), atol=1e-6)
+
+
+def test_a_loaded_run_predicts_what_it_predicted_in_its_test(trained) -> None:
+    """The texts are read again from their source; the classes must be those that the test saved."""
+    from unrolled.use.evaluate import own_documents
+    from unrolled.use.load import load_run
+
+    loaded = load_run(trained)
+    saved = load_predictions(load_result(trained))
+    ids, documents = own_documents(loaded)
+    assert ids.tolist() == saved["ids"].tolist()
+    predicted = loaded.model.predict([document.text for document in documents])
+    assert predicted.tolist() == saved["predicted"].tolist()
+    assert unrolled.load(trained).classes_.tolist() == load_result(trained).class_names
