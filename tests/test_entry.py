@@ -49,7 +49,7 @@ def test_a_search_whose_every_trial_fails_ends_with_one_message(
     with pytest.raises(SystemExit) as ended:
         launch(lambda: optuna.create_study().best_trial)
     assert ended.value.code == 2
-    assert "every trial of the search failed" in capsys.poolingerr().err
+    assert "every trial of the search failed" in capsys.readouterr().err
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def test_every_output_is_written(record, tmp_path, capsys) -> None:
             places[2],
         ]
     )
-    out = capsys.poolingerr()
+    out = capsys.readouterr()
     assert len(json.loads(out.out)["configurations"]) == 2, "standard output is the table alone"
     assert (tmp_path / "plots" / "accuracy_parameters.svg").is_file()
     assert "<svg" in (tmp_path / "compare.html").read_text()
@@ -38,7 +38,7 @@ def test_every_output_is_written(record, tmp_path, capsys) -> None:
 def test_two_runs_are_told_apart(record, tmp_path, capsys) -> None:
     first, second = record("lstm", 0, right=[True, False]), record("gru", 0, right=[False, False])
     main(["--diff", str(first.directory), str(tmp_path / "runs" / "latest")])
-    out = capsys.poolingerr().out
+    out = capsys.readouterr().out
     assert second.model in out
     assert "McNemar" in out
 
@@ -48,7 +48,7 @@ def test_every_format_names_both_models(record, tmp_path, capsys, form) -> None:
     record("lstm")
     record("gru")
     main([str(tmp_path / "runs"), "--format", form])
-    out = capsys.poolingerr().out
+    out = capsys.readouterr().out
     assert "lstm" in out
     assert "gru" in out
 

@@ -20,7 +20,7 @@ def test_the_cache_is_removed_and_nothing_beside_it(
     monkeypatch.setattr("sys.argv", ["clear", str(tmp_path)])
     clear.main()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-    assert "MB freed" in capsys.poolingerr().out
+    assert "MB freed" in capsys.readouterr().out
     assert clear.clear_cache(tmp_path / "nowhere") == 0
     token_cache(source, build_tokenizer("words"), tmp_path)
     assert source.reads == 2

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.split import draw, folds, split_off
+from unrolled.data.split import folds, split_off, stratified_sample
 
 label_arrays = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(lambda labels: np.array(labels, dtype=np.int64))
 
@@ -56,8 +56,8 @@ def test_folds_hold_each_document_once_in_even_shares(labels: np.ndarray, count:
 
 
 @given(label_arrays, st.integers(1, 90), st.integers(0, 3))
-def test_a_draw_keeps_every_class_while_there_is_room(labels: np.ndarray, count: int, seed: int) -> None:
-    drawn = draw(labels, count, seed)
-    assert len(drawn) == len(set(drawn.tolist())) == min(count, len(labels))
+def test_a_sample_keeps_every_class_while_there_is_room(labels: np.ndarray, count: int, seed: int) -> None:
+    sample = stratified_sample(labels, count, seed)
+    assert len(sample) == len(set(sample.tolist())) == min(count, len(labels))
     if count >= len(np.unique(labels)):
-        assert set(labels[drawn]) == set(labels)
+        assert set(labels[sample]) == set(labels)

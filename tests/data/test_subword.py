@@ -11,8 +11,8 @@ import pytest
 
 from unrolled.data.config import DataConfig, TextConfig
 from unrolled.data.prepare import prepare
+from unrolled.data.saved_tokenizer import tokenizer_from_state
 from unrolled.data.subword import Subword, train_subword, trained_subword
-from unrolled.data.tokenizer import tokenizer_from_state
 from unrolled.errors import UserError
 
 TEXTS = ["the newest and the widest", "lower, lowest and newer", "小さい犬と大きい犬", "wide low new"] * 5

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.tokenizer import TOKENIZERS, build_tokenizer, tokenizer_from_state
+from unrolled.data.saved_tokenizer import tokenizer_from_state
+from unrolled.data.tokenizer import TOKENIZERS, build_tokenizer
 from unrolled.errors import UserError
 
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from unrolled.data.config import DataConfig, OrangeTablesConfig, TextConfig, TorchtextSetConfig, TorchtextTextConfig
 from unrolled.data.files import default_cache_dir
 from unrolled.data.prepare import prepare
+from unrolled.data.saved_tokenizer import tokenizer_from_state
 from unrolled.data.sources.orange import OrangeTables
 from unrolled.data.sources.source import Notes
-from unrolled.data.tokenizer import build_tokenizer, tokenizer_from_state
+from unrolled.data.tokenizer import build_tokenizer
 from unrolled.errors import UserError
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.data.truncate import cut
+from unrolled.data.truncate import truncate
 
 
 @pytest.mark.parametrize("keep", ["head", "tail", "head+tail"])
@@ -19,7 +19,7 @@ def test_long_documents_keep_what_is_asked_for(keep: str, lengths: list[int], ma
     corpus = TokenCorpus(
         tokens, np.arange(len(tokens), dtype=np.int32), sizes.cumsum() - sizes, sizes, nothing, nothing
     )
-    short = cut(corpus, max_tokens, keep)
+    short = truncate(corpus, max_tokens, keep)
     for index in range(len(sizes)):
         whole = corpus.document(index).tolist()
         head = max_tokens // 4

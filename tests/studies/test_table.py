@@ -13,7 +13,7 @@ TABLE = StudyTable(["model", "accuracy"], [["lstm", "93.5"], ["gru", "8.0"]])
 def test_figures_stand_to_the_right_and_names_to_the_left(capsys: pytest.CaptureFixture[str]) -> None:
     assert TABLE.markdown() == "| model | accuracy |\n| --- | ---: |\n| lstm | 93.5 |\n| gru | 8.0 |"
     TABLE.show()
-    shown = capsys.poolingerr().out
+    shown = capsys.readouterr().out
     assert "│ lstm  │     93.5 │" in shown
     assert "│ gru   │      8.0 │" in shown
 

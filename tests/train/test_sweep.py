@@ -195,5 +195,5 @@ def test_a_plugin_that_is_not_installed_is_one_sentence(monkeypatch, capsys, par
     monkeypatch.setitem(sys.modules, f"hydra_plugins.{plugin.rpartition('.')[0]}", None)  # as where it is missing
     with pytest.raises(SystemExit, match="2"):
         SweepSummary().on_multirun_start(config)
-    assert f"error: hydra/{part}={choice} needs a package that is not installed" in (error := capsys.poolingerr().err)
+    assert f"error: hydra/{part}={choice} needs a package that is not installed" in (error := capsys.readouterr().err)
     assert f"pip install -e '.[{extra}]'" in error

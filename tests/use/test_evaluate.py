@@ -66,7 +66,7 @@ def test_a_run_evaluated_gives_the_accuracy_that_training_reported(trained, caps
     assert again["predicted"].tolist() == saved["predicted"].tolist()
     with (directory / "errors.csv").open(newline="") as lines:
         assert len(list(csv.DictReader(lines))) == (saved["predicted"] != saved["labels"]).sum()
-    out = capsys.poolingerr().out
+    out = capsys.readouterr().out
     assert "Surest errors" in out
     assert f"accuracy {100 * figures['accuracy']:.2f} %" in out
 

@@ -95,7 +95,7 @@ def test_help_lists_every_key(capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
-    out = capsys.poolingerr().out
+    out = capsys.readouterr().out
     assert out.startswith("usage: predict.py")
     assert all(f"{key}=" in out for key in ("run", "input", "output", "text_column", "checkpoint"))
 

@@ -63,7 +63,6 @@ class TokenCache:
     labels: list[str]  # names of the classes; numbers in order of value, otherwise alphabetically
     splits: dict[str, CachedSplit]
     notes: dict[str, Any]  # what the reader left out
-    fingerprint: dict[str, Any]
     build_seconds: float
 
 
@@ -151,7 +150,6 @@ def _load(path: Path) -> TokenCache:
         labels=meta["labels"],
         splits=splits,
         notes=meta["notes"],
-        fingerprint=meta["settings"]["source"],
         build_seconds=meta["build_seconds"],
     )
 

@@ -1,8 +1,7 @@
-"""From a choice of data and text to three tokenised splits, a vocabulary and a summary: all that training needs."""
+"""Prepares the data of a run: three tokenised splits, a vocabulary, and a summary of what they look like."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import get_class
 from numpy.typing import NDArray
 
 from unrolled.data.cache import TokenCache, label_order, token_cache
 from unrolled.data.config import DataConfig, TextConfig, TorchtextTextConfig
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.files import default_cache_dir
+from unrolled.data.sources.build import build_source
 from unrolled.data.sources.extras import require_extra
 from unrolled.data.sources.source import Notes, Source
-from unrolled.data.split import draw, folds, split_off
+from unrolled.data.split import folds, split_off, stratified_sample
 from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
 from unrolled.data.torchtext_text import TorchtextTokenizer, build_vocabulary
-from unrolled.data.truncate import cut
+from unrolled.data.truncate import truncate
 from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
 from unrolled.errors import UserError
@@ -47,7 +46,6 @@ class PreparedData:
     tokenizer: Tokenizer  # its `state()` is what a checkpoint keeps for prediction
     vectors: Vectors | None  # pretrained, for the embedding, where `text.vectors` names a file
     summary: dict[str, Any]  # what `data.summary.summary_table` shows; plain values
-    provenance: dict[str, Any]  # file hashes, split seeds and hashes, settings: tells whether two runs read the same
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
@@ -71,7 +69,7 @@ def prepare(
         UserError: what is wrong with the configuration, the files, or the room on the disk.
     """
     directory = Path(cache_dir or data.cache_dir or default_cache_dir()).expanduser().absolute()
-    source = build_source(data)
+    source = build_source(data.source_arguments())
     untrained = _untrained_tokenizer(text)
     source.fetch(directory)
     tokenizer = untrained or _train_tokenizer(source, data, text, seed, directory)
@@ -79,7 +77,7 @@ def prepare(
     parts = uncut = _choose({split: _whole(cache, split) for split in cache.splits}, cache.labels, source, data, seed)
     if data.max_tokens is not None:
         parts = {
-            name: cut(part, data.max_tokens, data.cut) if name == "train" or data.cut_test else part
+            name: truncate(part, data.max_tokens, data.cut) if name == "train" or data.cut_test else part
             for name, part in parts.items()
         }
 
@@ -111,26 +109,7 @@ def prepare(
         tokenizer=tokenizer,
         vectors=vectors,
         summary=summary,
-        provenance=_provenance(cache, data, seed, parts, tokenizer),
     )
-
-
-def build_source(data: DataConfig) -> Source:
-    """The source that ``data._target_`` names, built from the keys that are its own.
-
-    Raises:
-        UserError: the class cannot be found or refuses its arguments.
-    """
-    arguments = data.source_arguments()
-    target = arguments.pop("_target_")
-    try:
-        source_class = get_class(target)
-    except Exception as error:
-        raise UserError(f"data._target_={target} cannot be imported: {error}") from error
-    if not issubclass(source_class, Source):
-        raise UserError(f"data._target_={target} must name a subclass of unrolled.data.sources.source.Source")
-    source: Source = source_class(**arguments)
-    return source
 
 
 def _untrained_tokenizer(text: TextConfig) -> Tokenizer | None:
@@ -186,7 +165,9 @@ def _choose(
                 f"data.limit={data.limit} would keep fewer documents than {source.name} has classes ({len(labels)}); "
                 f"raise it"
             )
-        parts = {name: part.select(draw(part.labels, data.limit, TEST_SEED)) for name, part in parts.items()}
+        parts = {
+            name: part.select(stratified_sample(part.labels, data.limit, TEST_SEED)) for name, part in parts.items()
+        }
     for name, part in parts.items():
         if not len(part):
             raise UserError(
@@ -260,24 +241,3 @@ def _split(given: dict[str, TokenCorpus], data: DataConfig, seed: int) -> dict[s
         kept, off = split_off(train.labels, data.valid_share, seed)
         train, valid = train.select(kept), train.select(off)
     return {"train": train, "valid": valid, "test": test}
-
-
-def _provenance(
-    cache: TokenCache, data: DataConfig, seed: int, parts: dict[str, TokenCorpus], tokenizer: Tokenizer
-) -> dict[str, Any]:
-    """Where the documents came from and how they were split."""
-    given = list(cache.splits)
-    return {
-        "source": cache.fingerprint,
-        "tokenizer": tokenizer.describe(),
-        "given_splits": given,
-        "valid": "given" if "valid" in given else {"share": data.valid_share, "seed": seed},
-        "test": {"fold": data.fold, "folds": data.folds, "seed": TEST_SEED}
-        if data.fold is not None
-        else "given"
-        if "test" in given
-        else {"share": data.test_share, "seed": TEST_SEED},
-        "documents_sha256": {
-            name: hashlib.sha256(part.ids.astype("<i8").tobytes()).hexdigest() for name, part in parts.items()
-        },
-    }

@@ -44,7 +44,7 @@ def folds(labels: Integers, count: int, seed: int = 0) -> list[Integers]:
     return [np.sort(order[part::count]) for part in range(count)]
 
 
-def draw(labels: Integers, count: int, seed: int) -> Integers:
+def stratified_sample(labels: Integers, count: int, seed: int) -> Integers:
     """At most ``count`` documents, each class in proportion and none lost while there is room; sorted indices."""
     if count >= len(labels):
         return np.arange(len(labels), dtype=np.int64)

@@ -21,7 +21,7 @@ DEFAULT_SIZE = 8000  # subwords, where text.max_size does not say
 
 
 class Subword(Tokenizer):
-    """Words cut into the pieces that a trained model knows; a word's first piece begins with ▁ (its blank).
+    """Words split into the subwords that a trained model knows; a word's first subword begins with ▁ (its blank).
 
     bpe: byte-pair encoding, pairs merged by frequency (Sennrich et al., 2016). unigram: the likeliest pieces under
     a unigram model (Kudo, 2018). Both see characters, so they read languages without spaces; characters that training
@@ -45,7 +45,7 @@ class Subword(Tokenizer):
         self.model = model
         self._tokenizer = tokenizers.Tokenizer.from_str(model)
 
-    def cut(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         pieces: list[str] = self._tokenizer.encode(text, add_special_tokens=False).tokens
         return pieces
 

@@ -193,14 +193,3 @@ def summary_table(summary: dict[str, Any]) -> Table:
             *(f"{sum(figures['classes'][name] for name in rest):,}" for figures in splits.values()),
         )
     return table
-
-
-def summary_markdown(summary: dict[str, Any]) -> str:
-    """The summary as Markdown, as TensorBoard's text tab shows it."""
-    table = summary_table(summary)
-    columns = [[str(cell) for cell in column.cells] for column in table.columns]
-    header = "| " + " | ".join(str(column.header) for column in table.columns) + " |"
-    rule = "| --- |" + " ---: |" * (len(columns) - 1)
-    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in zip(*columns, strict=True)]
-    remarks = [f"- {remark}" for remark in [*str(table.caption or "").splitlines(), *summary["warnings"]]]
-    return "\n".join([f"**{table.title}**", "", header, rule, *rows, "", *remarks])

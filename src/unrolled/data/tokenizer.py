@@ -1,4 +1,4 @@
-"""How a text becomes tokens."""
+"""Tokenizers that need no training: words, white space, characters and bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NORMALIZATIONS = ("NFC", "NFD", "NFKC", "NFKD")
 
 
 class Tokenizer(ABC):
-    """Cuts a text into tokens; the same text always into the same tokens.
+    """Splits a text into tokens, the same text always into the same tokens.
 
     Args:
         normalization: Unicode form that texts are brought into first: NFC, NFD, NFKC, NFKD or None (left alone).
@@ -31,10 +31,10 @@ class Tokenizer(ABC):
         """The tokens of ``text``; an empty or blank text may have none."""
         if self.normalization is not None and not text.isascii():
             text = unicodedata.normalize(self.normalization, text)  # type: ignore[arg-type]
-        return self.cut(text)
+        return self.tokenize(text)
 
     @abstractmethod
-    def cut(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         """The tokens of a text already in its Unicode form."""
 
     def state(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Words(Tokenizer):
 
     kind = "words"
 
-    def cut(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         # One replacement after another: looking for one character is far faster than any regular expression.
         text = text.lower()
         text = text.replace("'", " ' ").replace('"', "").replace(".", " . ")
@@ -69,7 +69,7 @@ class Whitespace(Tokenizer):
 
     kind = "whitespace"
 
-    def cut(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         return text.split()
 
 
@@ -78,7 +78,7 @@ class Characters(Tokenizer):
 
     kind = "characters"
 
-    def cut(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         return list(text)
 
 
@@ -89,14 +89,14 @@ class Bytes(Tokenizer):
     kind = "bytes"
     _NAMES: ClassVar[list[str]] = [f"{byte:02x}" for byte in range(256)]
 
-    def cut(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         return [self._NAMES[byte] for byte in text.encode("utf-8", errors="replace")]
 
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {cls.kind: cls for cls in (Words, Whitespace, Characters, Bytes)}
 
 
-#: Kinds that must be trained before they can cut (`data.subword`).
+#: Kinds that must be trained first (`data.subword`).
 TRAINED = ("bpe", "unigram")
 
 
@@ -109,20 +109,3 @@ def build_tokenizer(kind: str, normalization: str | None = None) -> Tokenizer:
     if kind not in TOKENIZERS:
         raise UserError(f"text.kind must be one of {', '.join((*TOKENIZERS, *TRAINED))}, got {kind!r}")
     return TOKENIZERS[kind](normalization)
-
-
-def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
-    """The tokenizer whose ``state()`` was kept, as a checkpoint does for prediction.
-
-    Raises:
-        UserError: it needs a package that is not installed.
-    """
-    if state["kind"] in TRAINED:
-        from unrolled.data.subword import Subword
-
-        return Subword(**state)
-    if state["kind"] == "torchtext":
-        from unrolled.data.torchtext_text import TorchtextTokenizer
-
-        return TorchtextTokenizer(state["tokenizer"], state["normalization"])
-    return build_tokenizer(state["kind"], state["normalization"])

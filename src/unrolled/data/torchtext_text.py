@@ -39,7 +39,7 @@ def import_torchtext(choice: str) -> Any:
         raise UserError(
             f"{choice} needs torchtext 0.18, which loads only beside torch 2.3 (here is torch {torch.__version__}); "
             f"run `make setup-torchtext` and then `.venv-torchtext/bin/python train.py ...`, or choose text=words, "
-            f"which cuts as its basic_english does"
+            f"which has the rules of its basic_english"
         ) from error
     return torchtext
 
@@ -61,12 +61,12 @@ class TorchtextTokenizer(Tokenizer):
 
         self.tokenizer = tokenizer
         try:
-            self._cut = get_tokenizer(tokenizer)
+            self._split = get_tokenizer(tokenizer)
         except Exception as error:  # torchtext raises whatever the package behind a tokenizer does
             raise UserError(f"text.tokenizer={tokenizer} is not available in torchtext: {error}") from error
 
-    def cut(self, text: str) -> list[str]:
-        return list(self._cut(text))
+    def tokenize(self, text: str) -> list[str]:
+        return list(self._split(text))
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"tokenizer": self.tokenizer}

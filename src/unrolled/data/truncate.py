@@ -9,7 +9,7 @@ import numpy as np
 from unrolled.data.corpus import TokenCorpus
 
 
-def cut(corpus: TokenCorpus, max_tokens: int, keep: str = "head") -> TokenCorpus:
+def truncate(corpus: TokenCorpus, max_tokens: int, keep: str = "head") -> TokenCorpus:
     """The corpus with no document longer than ``max_tokens``; shorter ones stay as they are.
 
     Args:

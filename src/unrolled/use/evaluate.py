@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from unrolled.data.files import default_cache_dir
-from unrolled.data.prepare import build_source, prepare
+from unrolled.data.prepare import prepare
+from unrolled.data.sources.build import build_source
 from unrolled.data.sources.csv_files import CsvFiles
 from unrolled.data.sources.jsonl import JsonlFiles
 from unrolled.data.sources.parquet import ParquetFiles
@@ -170,7 +171,7 @@ def own_documents(run: LoadedRun) -> tuple[NDArray[np.int64], list[Document]]:
             f"the documents of {prepared.name} are not those that {run.result.directory} was trained on: they give "
             "another vocabulary; give the test documents with data.test=, or train again"
         )
-    source = build_source(data)
+    source = build_source(data.source_arguments())
     source.fetch(Path(data.cache_dir or default_cache_dir()))
     split = "test" if "test" in source.splits() and data.fold is None else "train"
     wanted = {int(i) for i in prepared.test.ids}

@@ -13,7 +13,8 @@ from unrolled.config import Config, checked
 from unrolled.data.config import SCHEMAS, DataConfig
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
-from unrolled.data.tokenizer import Tokenizer, tokenizer_from_state
+from unrolled.data.saved_tokenizer import tokenizer_from_state
+from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.tbptt.datamodule import EVALUATION_CHUNK
@@ -136,4 +137,4 @@ def _without_documents(result: RunResult, vocabulary: Vocabulary, tokenizer: Tok
     none: Any = np.zeros(0, dtype=np.int64)
     empty = TokenCorpus(none, np.zeros(0, np.int32), none, none, none, none)
     name = result.data
-    return PreparedData(name, empty, empty, empty, vocabulary, result.class_names, tokenizer, None, {}, {})
+    return PreparedData(name, empty, empty, empty, vocabulary, result.class_names, tokenizer, None, {})

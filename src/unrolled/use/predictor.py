@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.tokenizer import Tokenizer
-from unrolled.data.truncate import cut
+from unrolled.data.truncate import truncate
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.tbptt.batch import documents_batch, stream_batch
 from unrolled.tbptt.carried import CarriedState
 from unrolled.tbptt.reading import pooled_value
 from unrolled.train.classifier import Classifier
-from unrolled.use.pieces import PiecewiseTokenizer
+from unrolled.use.incremental import IncrementalTokenizer
 
 PIECE = 1 << 20  # characters of a text that are tokenised at once
 WINDOW_DOCUMENTS, WINDOW_TOKENS = 2048, 1 << 22  # read ahead, so that documents of like length share a batch
@@ -84,7 +84,7 @@ class TextClassifier:
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Vocabulary ids [T], before any cut."""
-        pieces = PiecewiseTokenizer(self.tokenizer)
+        pieces = IncrementalTokenizer(self.tokenizer)
         ids = [
             np.array(self.vocabulary.lookup(pieces.feed(text[begin : begin + PIECE])), dtype=np.int32)
             for begin in range(0, len(text), PIECE)
@@ -105,7 +105,7 @@ class TextClassifier:
         corpus = self._corpus(np.concatenate(documents), lengths)
         self.tokens_read += int(lengths.sum())
         if self.max_tokens is not None:
-            corpus = cut(corpus, self.max_tokens, self.keep)
+            corpus = truncate(corpus, self.max_tokens, self.keep)
         result = np.empty((len(documents), len(self.classes_)), dtype=np.float32)
         order = np.argsort(-corpus.lengths, kind="stable")  # like lengths together: less padding
         for begin in range(0, len(order), self.batch_size):
@@ -139,7 +139,7 @@ class Session:
             )
         self.tokens = 0  # read so far, the piece of a word that may go on not counted
         self._model = model
-        self._pieces = PiecewiseTokenizer(model.tokenizer)
+        self._pieces = IncrementalTokenizer(model.tokenizer)
         self._waiting: list[int] = []  # ids, fewer than a chunk
         with torch.inference_mode():
             self._carries = classifier.reading.start(classifier.encoder, classifier.pooling, 1, classifier.device)

@@ -19,7 +19,7 @@ def test_the_surest_errors_come_first_with_their_tokens(make_corpus, tmp_path) -
     words = ["<pad>", "<unk>", "a|b", "<b>", *(f"w{i}" for i in range(7))]
     corpus = make_corpus([4, 3, 9, 2, 5, 6])
     prepared = PreparedData(
-        "numbers", corpus, corpus, corpus, Vocabulary(words), ["x", "y", "z"], build_tokenizer("words"), None, {}, {}
+        "numbers", corpus, corpus, corpus, Vocabulary(words), ["x", "y", "z"], build_tokenizer("words"), None, {}
     )
     torch.manual_seed(0)
     model = Classifier(Embedding(len(words), 3), gru(3, 5), Last(), ["x", "y", "z"])

@@ -40,7 +40,7 @@ class FileSource(Source):
 
     def __init__(
         self,
-        train: str,
+        train: str | None = None,
         valid: str | None = None,
         test: str | None = None,
         text_column: Any = None,
@@ -48,6 +48,10 @@ class FileSource(Source):
         empty: str = "keep",
         bad_rows: str = "stop",
     ) -> None:
+        if train is None:
+            raise UserError(
+                "data.train is not set: it names the file with the training documents, as data.train=my.csv"
+            )
         if empty not in ("keep", "drop"):
             raise UserError(f"data.empty must be keep or drop, got {empty!r}")
         if bad_rows not in ("stop", "drop"):

@@ -33,13 +33,15 @@ class Folder(Source):
 
     def __init__(
         self,
-        train: str,
+        train: str | None = None,
         valid: str | None = None,
         test: str | None = None,
         encoding: str | None = None,
         empty: str = "keep",
         bad_rows: str = "stop",
     ) -> None:
+        if train is None:
+            raise UserError("data.train is not set: it names the directory that holds one directory for each class")
         if empty not in ("keep", "drop"):
             raise UserError(f"data.empty must be keep or drop, got {empty!r}")
         if bad_rows not in ("stop", "drop"):

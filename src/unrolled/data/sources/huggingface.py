@@ -34,7 +34,7 @@ class HuggingFace(Source):
 
     def __init__(
         self,
-        path: str,
+        path: str | None = None,
         subset: str | None = None,
         revision: str | None = None,
         train: str = "train",
@@ -43,6 +43,8 @@ class HuggingFace(Source):
         text_column: Any = None,
         label_column: Any = None,
     ) -> None:
+        if path is None:
+            raise UserError("data.path is not set: it names a data set of the hub, as stanfordnlp/imdb, or a directory")
         require_extra("datasets", "hub", "data=huggingface")
         if text_column is not None:
             check_column("text_column", text_column, several=True)

@@ -28,7 +28,7 @@ class JsonlFiles(FileSource):
 
     def __init__(
         self,
-        train: str,
+        train: str | None = None,
         valid: str | None = None,
         test: str | None = None,
         text_column: Any = None,

@@ -30,7 +30,7 @@ class ParquetFiles(FileSource):
 
     def __init__(
         self,
-        train: str,
+        train: str | None = None,
         valid: str | None = None,
         test: str | None = None,
         text_column: Any = None,

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.data.tokenizer import build_tokenizer
-from unrolled.use.pieces import PiecewiseTokenizer
+from unrolled.use.incremental import IncrementalTokenizer
 
 ALPHABET = "aB<br />.,\"'! \n\tΣ\u03c3é\u0301一\u00a0\u3000"  # what tokenizers treat in their own way
 TEXTS = st.lists(
@@ -13,19 +13,19 @@ TEXTS = st.lists(
 
 @pytest.mark.parametrize("normalization", [None, "NFC", "NFKD"])
 @pytest.mark.parametrize("kind", ["words", "whitespace", "characters", "bytes"])
-@given(pieces=TEXTS)
+@given(parts=TEXTS)
 @settings(max_examples=60, deadline=None)
-def test_pieces_give_the_tokens_of_the_whole(kind, normalization, pieces) -> None:
+def test_parts_give_the_tokens_of_the_whole(kind, normalization, parts) -> None:
     tokenizer = build_tokenizer(kind, normalization)
-    piecewise = PiecewiseTokenizer(tokenizer)
+    incremental = IncrementalTokenizer(tokenizer)
     tokens = []
-    for end, piece in enumerate(pieces, start=1):
-        tokens += piecewise.feed(piece)
-        assert tokens + piecewise.rest() == tokenizer("".join(pieces[:end])), "so far, too"
+    for end, part in enumerate(parts, start=1):
+        tokens += incremental.feed(part)
+        assert tokens + incremental.rest() == tokenizer("".join(parts[:end])), "so far, too"
 
 
 def test_little_of_a_long_text_waits() -> None:
-    piecewise = PiecewiseTokenizer(build_tokenizer("words"))
+    incremental = IncrementalTokenizer(build_tokenizer("words"))
     for _ in range(1000):
-        piecewise.feed("some words, ")
-    assert len(piecewise._waiting) < 20
+        incremental.feed("some words, ")
+    assert len(incremental._waiting) < 20

@@ -1,14 +1,14 @@
-"""A text tokenised piece by piece, as it comes."""
+"""Tokenizing a text that comes in parts."""
 
 from unrolled.data.tokenizer import TRAINED, Tokenizer
 
 BREAK = "<br"  # with the blank after it the start of a line break, which the tokenizer of words takes as a whole
 
 
-class PiecewiseTokenizer:
-    """Gives the tokens of a text whose pieces may end anywhere; together the very tokens of the whole text.
+class IncrementalTokenizer:
+    """Tokenizes a text whose parts may end anywhere: all tokens together are exactly those of the whole text.
 
-    What may still change, such as the last word, waits for the next piece.
+    What may still change, such as the last word, waits for the next part.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -19,7 +19,7 @@ class PiecewiseTokenizer:
         """The tokens that ``text`` completes."""
         begin = len(self._waiting)
         self._waiting += text
-        at = self._cut_before(begin)
+        at = self._boundary_after(begin)
         done, self._waiting = self._waiting[:at], self._waiting[at:]
         return self.tokenizer(done) if done else []
 
@@ -27,8 +27,8 @@ class PiecewiseTokenizer:
         """The tokens of what waits, were the text to end here; it goes on waiting."""
         return self.tokenizer(self._waiting) if self._waiting else []
 
-    def _cut_before(self, begin: int) -> int:
-        """The last place, not before ``begin``, where both parts are tokenised alike together and apart; 0 for none."""
+    def _boundary_after(self, begin: int) -> int:
+        """The last place, not before ``begin``, at which splitting the text changes no token; 0 where there is none."""
         text = self._waiting
         kind = self.tokenizer.kind
         if kind in ("characters", "bytes") and self.tokenizer.normalization is None:
