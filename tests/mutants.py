@@ -231,8 +231,8 @@ MUTANTS = [
     ),
     Mutant(
         "a signal cuts a checkpoint in two",
-        "train/checkpoint_files.py",
-        "with signals_wait(), new.open",
+        "train/checkpoint_io.py",
+        "with defer_signals(), new.open",
         "with new.open",
         "tests/train/test_signals.py",
     ),

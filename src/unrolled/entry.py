@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from unrolled.errors import UserError
-from unrolled.train.devices import silent_arguments, speaks
-from unrolled.train.resume import legible, resumed_arguments
+from unrolled.train.devices import is_first_on_node, overrides_of_rank
+from unrolled.train.resume import quote_names, resumed_arguments
 from unrolled.train.sweep import run_job
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def note(error: UserError) -> None:
 def command_line() -> None:
     """Turn `resume=` into the arguments that the run was started with; quiet all of a run's processes but the first."""
     try:
-        sys.argv[1:] = [*resumed_arguments(legible(sys.argv[1:])), *silent_arguments()]
+        sys.argv[1:] = [*resumed_arguments(quote_names(sys.argv[1:])), *overrides_of_rank()]
     except UserError as error:
         stop(error)
 
@@ -88,6 +88,6 @@ def in_short(error: Exception) -> str:
 
 def stop(error: UserError) -> NoReturn:
     """End the process with the message and status 2; of several processes on a machine one speaks."""
-    if speaks():
+    if is_first_on_node():
         sys.stderr.write(f"error: {error}\n")
     sys.exit(2)

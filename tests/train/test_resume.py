@@ -17,9 +17,9 @@ from tests.train.fresh_process import finish_training, start_training
 
 from unrolled.errors import UserError
 from unrolled.train.callbacks.history import CLOCKS
-from unrolled.train.callbacks.resume_points import points
 from unrolled.train.results import RunResult
-from unrolled.train.resume import alone_in, legible, resumed_arguments, seconds_so_far, with_settings_of
+from unrolled.train.resume import exclusive_access, quote_names, restore_settings, resumed_arguments
+from unrolled.train.resume_files import elapsed_seconds, resume_points
 
 TINY = (
     "data=book_excerpts",
@@ -104,7 +104,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(tmp_path, schedul
         assert process.exitcode == (-number if hard else 128 + number), output.read_text()
         status = json.loads((killed / "results.json").read_text())["status"]
         assert status == ("running" if hard else "interrupted")
-    newest = points(killed / "checkpoints")[0]
+    newest = resume_points(killed / "checkpoints")[0]
     newest.write_bytes(newest.read_bytes()[: rng.randrange(newest.stat().st_size)])
     assert finish_training([f"resume={killed}", f"tbptt.schedule={schedule}"], output) == 0, output.read_text()
 
@@ -170,38 +170,38 @@ def test_the_settings_are_those_of_the_run_whatever_conf_says_today(tmp_path, co
     config = compose_config("seed=3", "model.hidden_size=7")
     saved = OmegaConf.to_container(compose_config("seed=3", "model.hidden_size=9", "optimizer=sgd", "name=x"))
     run = RunResult(name="x", config=saved | {"choices": {"model": "lstmp"}})
-    with_settings_of(config, run)
+    restore_settings(config, run)
     assert config.model.hidden_size == 9
     assert config.optimizer == saved["optimizer"], "and no key of adam is left"
     assert config.choices == {"model": "lstmp"}
     assert OmegaConf.get_type(config.model) is OmegaConf.get_type(compose_config().model), "the schema is kept"
     with pytest.raises(UserError, match="another version"):
-        with_settings_of(config, RunResult(name="x", config={"tbptt": {"chunk_length": 3}}))
+        restore_settings(config, RunResult(name="x", config={"tbptt": {"chunk_length": 3}}))
 
 
 def test_a_run_at_work_is_left_alone(tmp_path) -> None:
     with (
-        alone_in(tmp_path / "run"),
+        exclusive_access(tmp_path / "run"),
         pytest.raises(UserError, match="another process is at work"),
-        alone_in(tmp_path / "run"),
+        exclusive_access(tmp_path / "run"),
     ):
         pass
-    with alone_in(tmp_path / "run"):
+    with exclusive_access(tmp_path / "run"):
         pass
 
 
 def test_the_time_of_a_killed_session_counts_to_its_last_checkpoint(tmp_path) -> None:
     run = make_run(tmp_path, status="running", started="2024-05-01T10:00:00+00:00", wall_time_s=5.0)
-    assert seconds_so_far(run) == 5.0
+    assert elapsed_seconds(run) == 5.0
     (tmp_path / "checkpoints").mkdir()
     point = tmp_path / "checkpoints" / "step-00000007.ckpt"
     point.touch()
     os.utime(point, (1714557640, 1714557640))  # 40 seconds after ten
-    assert seconds_so_far(run) == 45.0
+    assert elapsed_seconds(run) == 45.0
     run.resumed = ["2024-05-01T10:00:30+00:00"]
-    assert seconds_so_far(run) == 15.0
+    assert elapsed_seconds(run) == 15.0
     run.status = "interrupted"
-    assert seconds_so_far(run) == 5.0
+    assert elapsed_seconds(run) == 5.0
 
 
 def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> None:
@@ -212,9 +212,9 @@ def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> No
         "-m",
         "seed=1,2",
     ]
-    found = legible(arguments)
+    found = quote_names(arguments)
     assert found[3:] == ["-m", "seed=1,2"]
     values = [override.value() for override in OverridesParser.create().parse_overrides(found[:3])]
     assert values == ["my reviews (1).csv", "Stars (1-5)", "a=b.csv"]
     with pytest.raises(UserError, match="in quotes twice"):
-        legible(["name=run (1)"])
+        quote_names(["name=run (1)"])

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from unrolled.errors import UserError
-from unrolled.train.interrupt import interrupted_by
+from unrolled.train.signals import interrupting_signal
 
 BASIC_LAUNCHER = "BasicLauncher"  # Hydra's own: jobs one after another in this process
 PARENT_VARIABLE = "UNROLLED_FIRST_PROCESS"  # its number, for the processes that it has started
@@ -35,12 +35,12 @@ def global_rank() -> int:
     return 0
 
 
-def speaks() -> bool:
+def is_first_on_node() -> bool:
     """Whether this process reports a user's mistake: one of each machine, since files may be missing on one only."""
     return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0))) == 0
 
 
-def silent_arguments() -> list[str]:
+def overrides_of_rank() -> list[str]:
     """Hydra's settings for all processes but the first: write no file, log nothing."""
     return ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"] if global_rank() else []
 
@@ -59,7 +59,7 @@ def check_launcher(devices: Any) -> None:
 
 
 @contextmanager
-def launched(trainer: pl.Trainer) -> Iterator[None]:
+def launch_processes(trainer: pl.Trainer) -> Iterator[None]:
     """Inside, every device of ``trainer`` has its process; the body runs in all of them.
 
     Under torchrun and SLURM they are there already. Otherwise the first process starts the others, with the arguments
@@ -119,7 +119,7 @@ def _started(count: int) -> Iterator[None]:
             _wait(others, seconds=60)
     except BaseException as error:
         watch.finished.set()
-        told = interrupted_by(error) is not None and not watch.asked
+        told = interrupting_signal(error) is not None and not watch.asked
         if told:  # all of them stop by themselves, once their checkpoints are written
             with suppress(subprocess.TimeoutExpired):
                 _wait(others, seconds=20)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import RefusedDataError, UserError
-from unrolled.train.interrupt import interrupted_by, sigterm_interrupts
+from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
 
 Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
 
@@ -138,11 +138,11 @@ def recorded_run(
     pointed = latest.read_text() if latest.is_file() else None
     point_latest(directory, latest.parent)
     try:
-        with sigterm_interrupts():
+        with interrupt_on_sigterm():
             yield result
         result.status = "ok"
     except BaseException as error:
-        signal_number = interrupted_by(error)
+        signal_number = interrupting_signal(error)
         if signal_number is not None:
             result.status, result.error = "interrupted", f"stopped by {signal_number.name}"
             raise SystemExit(128 + signal_number) from error

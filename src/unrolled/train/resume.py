@@ -1,10 +1,9 @@
-"""Going on with a run that was killed or interrupted: `python train.py resume=<directory>`."""
+"""Resuming a run from the command line: `python train.py resume=<directory>`."""
 
 import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from unrolled.errors import UserError
-from unrolled.train.callbacks.resume_points import cut_event_files, newest_intact_point, points
-from unrolled.train.checkpoint_files import UNFINISHED, load_intact
-from unrolled.train.results import RESULTS_FILE, RunResult, load_result, resolve_run
+from unrolled.train.results import RunResult, load_result, resolve_run
 
 KEY = "resume"
 NAMES = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
@@ -51,10 +47,10 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
             hydra.append(override.input_line)
         elif override.key_or_group != KEY and override.input_line not in saved:
             _agree(override, choices, run)
-    return [*flags, *saved, *hydra, f"{KEY}={_quoted(directory)}", *run_in(directory)]
+    return [*flags, *saved, *hydra, f"{KEY}={_quoted(directory)}", *hydra_output_in(directory)]
 
 
-def legible(arguments: Sequence[str]) -> list[str]:
+def quote_names(arguments: Sequence[str]) -> list[str]:
     """The command line with quotes around file and column names that Hydra's grammar cannot read, as ``a (1).csv``.
 
     Raises UserError for any other setting that it cannot read.
@@ -78,7 +74,7 @@ def legible(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def run_in(directory: Path) -> list[str]:
+def hydra_output_in(directory: Path) -> list[str]:
     """Hydra's settings that let it write its log to ``directory`` and nothing else."""
     return [f"hydra.run.dir={_quoted(directory)}", "hydra.output_subdir=null"]
 
@@ -92,7 +88,7 @@ def find_run(name: str) -> Path:
     return resolve_run(path)
 
 
-def with_settings_of(config: DictConfig, run: RunResult) -> None:
+def restore_settings(config: DictConfig, run: RunResult) -> None:
     """Give ``config``, composed with the same arguments, the very values that ``run`` had: conf/ may have changed."""
     with open_dict(config):
         for key, value in run.config.items():
@@ -112,41 +108,8 @@ def with_settings_of(config: DictConfig, run: RunResult) -> None:
         config.choices = run.config.get("choices")
 
 
-def starting_point(directory: Path, console: Console, repair: bool) -> Path | None:
-    """The newest undamaged checkpoint to go on from, None for the beginning.
-
-    repair: take away damaged and half-written files and what the event files hold beyond the point; for one process
-    of a run only.
-    """
-    path, damaged = newest_intact_point(directory / "checkpoints")
-    for file, why in damaged:
-        instead = "the beginning" if path is None else path.name
-        console.print(f"{file.name} is damaged ({why}): going on from {instead}", highlight=False, soft_wrap=True)
-    if repair:
-        half_written = [*directory.glob(f"checkpoints/.*{UNFINISHED}"), *directory.glob(f".{RESULTS_FILE}.*")]
-        for file in [*half_written, *(file for file, _ in damaged)]:
-            file.unlink()
-        cut_event_files(directory, {} if path is None else dict(load_intact(path)["resume"]["event_files"]))
-    if path is None:
-        console.print("no checkpoint to go on from: beginning again, in the same directory", highlight=False)
-    else:
-        console.print(f"going on from {path.name}", highlight=False)
-    return path
-
-
-def seconds_so_far(run: RunResult) -> float:
-    """Wall time that ``run`` has taken; of a killed session what went by until its last checkpoint."""
-    seconds = run.wall_time_s or 0.0
-    newest = next(iter(points(run.directory / "checkpoints")), None)
-    if run.status == "running" and newest is not None:
-        began = datetime.fromisoformat(run.resumed[-1] if run.resumed else run.started)
-        sign_of_life = datetime.fromtimestamp(newest.stat().st_mtime, UTC)
-        seconds += max((sign_of_life - began).total_seconds(), 0.0)
-    return seconds
-
-
 @contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
+def exclusive_access(directory: Path) -> Iterator[None]:
     """Keep other processes out of a run's directory. Raises UserError where one is at work in it."""
     directory.mkdir(parents=True, exist_ok=True)
     handle = os.open(directory, os.O_RDONLY)

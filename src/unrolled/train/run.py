@@ -30,13 +30,14 @@ from unrolled.train.callbacks.hparams import HParams
 from unrolled.train.callbacks.model_summary import count_parameters
 from unrolled.train.callbacks.resume_points import ResumePoints
 from unrolled.train.callbacks.speed import Speed
-from unrolled.train.checkpoint_files import AtomicCheckpointIO, load_intact
+from unrolled.train.checkpoint_io import AtomicCheckpointIO, load_intact
 from unrolled.train.classifier import Classifier
-from unrolled.train.devices import check_launcher, global_rank, launched
+from unrolled.train.devices import check_launcher, global_rank, launch_processes
 from unrolled.train.environment import describe_environment
-from unrolled.train.interrupt import sigterm_interrupts
 from unrolled.train.results import RunResult, load_result, recorded_run, save_predictions, write_atomically
-from unrolled.train.resume import alone_in, seconds_so_far, starting_point, with_settings_of
+from unrolled.train.resume import exclusive_access, restore_settings
+from unrolled.train.resume_files import checkpoint_to_resume, elapsed_seconds
+from unrolled.train.signals import interrupt_on_sigterm
 from unrolled.train.sweep import skip_finished
 from unrolled.train.table import print_runs
 from unrolled.use.load import TOKENIZER_FILE, VOCABULARY_FILE
@@ -75,7 +76,7 @@ def train(config: DictConfig) -> float | None:
     """
     before = None if config.resume is None else load_result(config.resume)
     if before is not None:
-        with_settings_of(config, before)
+        restore_settings(config, before)
     valid = checked(config)
     check_launcher(config.trainer.get("devices"))
     _quiet()
@@ -160,9 +161,9 @@ def _fit_and_test(
     data = build_datamodule(prepared, valid)
     point = None
     if before is not None:
-        point = starting_point(directory, console, repair=first)
+        point = checkpoint_to_resume(directory, console, repair=first)
     try:
-        with launched(trainer):
+        with launch_processes(trainer):
             trainer.fit(model, datamodule=data, ckpt_path=point, weights_only=True)
             path, result.tested_weights = checkpoint_to_test(trainer)
             if path is not None:  # the weights alone: `ckpt_path` would take history and speed back to that point, too
@@ -184,12 +185,12 @@ def _recorded(
 ) -> Iterator[RunResult]:
     """The record that a run's first process keeps; the others have one that is not written."""
     if global_rank():
-        with sigterm_interrupts():
+        with interrupt_on_sigterm():
             yield RunResult(name=name, directory=directory)
         return
-    with alone_in(directory):
+    with exclusive_access(directory):
         if before is not None:
-            before.wall_time_s = seconds_so_far(before)
+            before.wall_time_s = elapsed_seconds(before)
         with recorded_run(directory, settings, name, root=root, before=before, **known) as result:
             yield result
 

@@ -14,7 +14,7 @@ from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.pooling import Last
 from unrolled.tbptt.datamodule import DocumentsDataModule
-from unrolled.train.callbacks.gradient_bias import LogGradientBias
+from unrolled.train.callbacks.gradient_bias import GradientBias
 from unrolled.train.classifier import Classifier
 
 
@@ -35,7 +35,7 @@ def test_training_goes_on_as_without_it(
 ) -> None:
     corpus = make_corpus([7, 3, 9, 4, 1])
     trained: list[Any] = []
-    for callbacks in ([], [LogGradientBias(batches=2, batch_size=2)]):
+    for callbacks in ([], [GradientBias(batches=2, batch_size=2)]):
         torch.manual_seed(0)
         embedding, encoder = Embedding(11, 2, dropout=0.3), build.lstm(2, 3, weight_dropout=0.3)
         model = Classifier(embedding, encoder, Last(), ["a", "b", "c"], schedule=schedule)

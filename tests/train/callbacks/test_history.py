@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from unrolled.train.callbacks.history import History
-from unrolled.train.callbacks.progress import Progress
+from unrolled.train.callbacks.tokens_seen import TokensSeen
 
 
 def test_one_row_per_validation(tiny, batches, make_trainer, events) -> None:
     history = History()
-    make_trainer([history, Progress()]).fit(tiny, batches(4), batches(2))
+    make_trainer([history, TokensSeen()]).fit(tiny, batches(4), batches(2))
     assert [row["step"] for row in history.rows] == [4, 8]
     assert [row["epoch"] for row in history.rows] == [0, 1]
     accuracies = [event.value for event in events().Scalars("val/accuracy")]

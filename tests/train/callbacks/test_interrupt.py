@@ -6,7 +6,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from unrolled.train.callbacks.interrupt import InterruptBetweenSteps
-from unrolled.train.callbacks.progress import Progress
+from unrolled.train.callbacks.tokens_seen import TokensSeen
 from unrolled.train.signals import Terminated
 
 
@@ -25,7 +25,7 @@ def test_a_signal_inside_a_step_waits_for_its_end(tiny, batches, make_trainer, t
     tiny.before_step = interrupt_third
     before = signal.getsignal(signal.SIGINT)
     saver = ModelCheckpoint(tmp_path / "checkpoints", save_last=True, save_on_exception=True)
-    trainer = make_trainer([Progress(), InterruptBetweenSteps(), saver], enable_checkpointing=True, max_epochs=1)
+    trainer = make_trainer([TokensSeen(), InterruptBetweenSteps(), saver], enable_checkpointing=True, max_epochs=1)
     with pytest.raises(SystemExit):
         trainer.fit(tiny, batches(5))
     assert trainer.global_step == 3

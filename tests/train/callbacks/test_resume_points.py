@@ -18,12 +18,13 @@ from unrolled.nn.build import lstm
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.pooling import KINDS
 from unrolled.tbptt.datamodule import DocumentsDataModule
-from unrolled.train.callbacks.checkpoints import AveragedWeights
 from unrolled.train.callbacks.history import CLOCKS, History
-from unrolled.train.callbacks.progress import Progress
-from unrolled.train.callbacks.resume_points import ResumePoints, cut_event_files, newest_intact_point, points
-from unrolled.train.checkpoint_files import AtomicCheckpointIO, load_intact
+from unrolled.train.callbacks.resume_points import ResumePoints
+from unrolled.train.callbacks.tokens_seen import TokensSeen
+from unrolled.train.callbacks.weight_averaging import AveragedWeights
+from unrolled.train.checkpoint_io import AtomicCheckpointIO, load_intact
 from unrolled.train.classifier import Classifier
+from unrolled.train.resume_files import newest_intact_point, resume_points, truncate_event_files
 from unrolled.train.scheduler import linear
 
 LENGTHS = [4, 9, 0, 1, 7, 3, 3, 12, 5, 2, 8]
@@ -53,7 +54,7 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
         prepared = SimpleNamespace(train=corpus, valid=corpus.select(range(5)), test=corpus.select(range(3, 8)))
         stride = options.pop("stride", None)
         data = DocumentsDataModule(prepared, schedule, 2, chunk_len=3, eval_batch_size=2, seed=7, stride=stride)
-        history, progress = History(), Progress()
+        history, progress = History(), TokensSeen()
         read: list[Any] = []
         model.on_train_batch_start = lambda batch, index: read.append(
             (index, batch.blocks[0].tokens.tolist(), batch.ids.tolist(), model.trainer.current_epoch)
@@ -109,12 +110,12 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_from_every_point_a_run_ends_as_if_it_had_never_stopped(session: Session, tmp_path, options) -> None:
     whole = session(**options)
     whole_curves = curves(tmp_path)
-    taken = points(tmp_path / "points")
+    taken = resume_points(tmp_path / "points")
     assert len(taken) >= 4
     starts = [point for point in taken if load_intact(point)["resume"]["loader"]["next_step"] == 0]
     for point in {*taken[::5], *starts, taken[-1]}:
         done = load_intact(point)["global_step"]
-        cut_event_files(tmp_path, load_intact(point)["resume"]["event_files"])
+        truncate_event_files(tmp_path, load_intact(point)["resume"]["event_files"])
         resumed = session(point, **options)
         assert resumed["read"] == whole["read"][-len(resumed["read"]) :], f"other steps after {done}"
         assert resumed["step"] == whole["step"]
@@ -130,7 +131,7 @@ def test_from_every_point_a_run_ends_as_if_it_had_never_stopped(session: Session
 def test_points_are_taken_as_asked_and_the_newest_stay(session: Session, tmp_path, schedule) -> None:
     """Every 4 steps, before the end of each epoch, and not twice for the same step."""
     whole = session(schedule=schedule, every_n_steps=4, keep=1000)
-    taken = sorted(int(path.stem.removeprefix("step-")) for path in points(tmp_path / "points"))
+    taken = sorted(int(path.stem.removeprefix("step-")) for path in resume_points(tmp_path / "points"))
     per_epoch = whole["step"] // 2
     expected, last = [], 0
     for step in range(1, whole["step"]):
@@ -139,20 +140,20 @@ def test_points_are_taken_as_asked_and_the_newest_stay(session: Session, tmp_pat
             last = step
     assert taken == expected
     session(schedule=schedule, every_n_steps=2, keep=2)
-    assert len(points(tmp_path / "points")) == 2
-    assert points(tmp_path / "points")[0].stem == f"step-{taken[-1]:08d}"
+    assert len(resume_points(tmp_path / "points")) == 2
+    assert resume_points(tmp_path / "points")[0].stem == f"step-{taken[-1]:08d}"
 
 
 def test_points_are_taken_by_the_clock(session: Session, tmp_path) -> None:
     session(every_n_steps=None, every_minutes=1e-9, keep=1000)
-    by_clock = points(tmp_path / "points")
+    by_clock = resume_points(tmp_path / "points")
     session(every_n_steps=None, every_minutes=1e9, keep=1000)
     assert len(by_clock) == 21, "each step but the first has one before it"
 
 
 def test_the_newest_undamaged_point_is_found(session: Session, tmp_path) -> None:
     session(every_n_steps=5, keep=3)
-    newest, second, third = points(tmp_path / "points")
+    newest, second, third = resume_points(tmp_path / "points")
     assert newest_intact_point(tmp_path / "points") == (newest, [])
     newest.write_bytes(newest.read_bytes()[:-100])
     torch.save({"state_dict": {}}, second)
@@ -167,5 +168,5 @@ def test_the_newest_undamaged_point_is_found(session: Session, tmp_path) -> None
 def test_event_files_are_cut_back_to_the_point(tmp_path) -> None:
     for name, size in (("a", 7), ("b", 5), ("c", 3)):
         (tmp_path / f"events.out.tfevents.{name}").write_bytes(bytes(size))
-    cut_event_files(tmp_path, {"events.out.tfevents.a": 4, "events.out.tfevents.b": 6})
+    truncate_event_files(tmp_path, {"events.out.tfevents.a": 4, "events.out.tfevents.b": 6})
     assert {path.name[-1]: path.stat().st_size for path in tmp_path.iterdir()} == {"a": 4, "b": 5}

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.event_log import summary_writers
+from unrolled.train.callbacks.loggers import summary_writers
 
 
 class ConfigText(Callback):

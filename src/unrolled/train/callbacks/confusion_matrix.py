@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.event_log import summary_writers
+from unrolled.train.callbacks.loggers import summary_writers
 
 
 def count_confusions(labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from unrolled.tbptt.datamodule import DocumentsDataModule
-from unrolled.train.callbacks.event_log import summary_writers
+from unrolled.train.callbacks.loggers import summary_writers
 
 
 class ExamplePredictions(Callback):

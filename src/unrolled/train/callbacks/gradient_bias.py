@@ -6,11 +6,11 @@ from pytorch_lightning.callbacks import Callback
 from unrolled.tbptt.bias import gradient_bias
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.tbptt.schedule import DocumentsSchedule
-from unrolled.train.callbacks.event_log import write_scalars
+from unrolled.train.callbacks.loggers import write_scalars
 from unrolled.train.classifier import Classifier
 
 
-class LogGradientBias(Callback):
+class GradientBias(Callback):
     """Logs ``tbptt/gradient_bias`` and ``tbptt/gradient_cosine`` before the first step and after each epoch.
 
     The gradient cut at the run's chunk boundaries is compared with the exact one on the same few batches of whole

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.progress import Progress
+from unrolled.train.callbacks.tokens_seen import TokensSeen
 
 CLOCKS = {"seconds": time.perf_counter, "cpu_seconds": time.process_time}
 
@@ -14,7 +14,7 @@ CLOCKS = {"seconds": time.perf_counter, "cpu_seconds": time.process_time}
 class History(Callback):
     """Keeps one row per validation and the test's metrics; ``metrics()`` is the outcome of the run.
 
-    A row holds ``epoch``, ``step`` (optimizer steps so far), ``tokens_seen`` (where ``Progress`` runs), ``seconds``
+    A row holds ``epoch``, ``step`` (optimizer steps so far), ``tokens_seen`` (where ``TokensSeen`` runs), ``seconds``
     of training and validation so far, ``cpu_seconds`` that the process's threads worked in them (what else a shared
     machine does counts for less there), ``train/loss`` of the last step and every ``val/`` metric. The best row is the
     first with the best ``monitor``, which is the one that ``ModelCheckpoint(monitor=...)`` keeps.
@@ -54,7 +54,7 @@ class History(Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         row = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step), **self._times()}
-        progress = next((c for c in trainer.callbacks if isinstance(c, Progress)), None)  # type: ignore[attr-defined]
+        progress = next((c for c in trainer.callbacks if isinstance(c, TokensSeen)), None)  # type: ignore[attr-defined]
         if progress is not None:
             row["tokens_seen"] = float(progress.tokens_seen)
         self.rows.append(row | _metrics(trainer, ("train/loss", "val/")))

@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from torch.utils.tensorboard import SummaryWriter
 
-from unrolled.train.callbacks.event_log import summary_writers
 from unrolled.train.callbacks.history import History
+from unrolled.train.callbacks.loggers import summary_writers
 from unrolled.train.callbacks.model_summary import count_parameters
 from unrolled.train.callbacks.speed import Speed
 

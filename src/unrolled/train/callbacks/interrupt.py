@@ -9,8 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.clean_points import between_steps, pause_follows
-from unrolled.train.signals import SIGNALS, stop_for
+from unrolled.train.callbacks.step_boundaries import between_steps, validation_follows
+from unrolled.train.signals import SIGNALS, raise_interrupt
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -51,7 +51,7 @@ class InterruptBetweenSteps(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if pause_follows(trainer, batch_idx) and self.stopping(trainer):
+        if validation_follows(trainer, batch_idx) and self.stopping(trainer):
             self._stop()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -67,11 +67,11 @@ class InterruptBetweenSteps(Callback):
         if self._holding and self._held is None:
             self._held = number
         else:
-            stop_for(number)
+            raise_interrupt(number)
 
     def _stop(self) -> None:
         held, self._held = self._held, None
-        stop_for(signal.SIGTERM if held is None else held)  # another device was told
+        raise_interrupt(signal.SIGTERM if held is None else held)  # another device was told
 
     def _restore(self) -> None:
         self._holding = False

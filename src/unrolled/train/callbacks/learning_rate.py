@@ -4,7 +4,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from torch.optim import Optimizer
 
-from unrolled.train.callbacks.event_log import logs_after_this_step, write_scalars
+from unrolled.train.callbacks.loggers import logs_after_this_step, write_scalars
 
 
 class LearningRate(Callback):

@@ -5,7 +5,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.model_summary import ModelSummary as LightningSummary
 from torch import nn
 
-from unrolled.train.callbacks.event_log import summary_writers, write_scalars
+from unrolled.train.callbacks.loggers import summary_writers, write_scalars
 
 PARTS = ("embedding", "encoder", "pooling", "head")
 

@@ -1,6 +1,5 @@
 """Checkpoints from which a killed run goes on as if nothing had happened."""
 
-import logging
 import time
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,15 +10,10 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from unrolled.tbptt.loader import BatchLoader
-from unrolled.train.callbacks.clean_points import between_steps, pause_follows
 from unrolled.train.callbacks.interrupt import InterruptBetweenSteps
-from unrolled.train.checkpoint_files import load_intact
-from unrolled.train.generators import generator_states, restore_generators
-
-log = logging.getLogger(__name__)
-
-PATTERN = "step-*.ckpt"
-KEY = "resume"  # in the checkpoint: what Lightning's own checkpoints lack
+from unrolled.train.callbacks.step_boundaries import between_steps, validation_follows
+from unrolled.train.random_state import random_states, restore_random_states
+from unrolled.train.resume_files import KEY, resume_points
 
 
 @runtime_checkable
@@ -45,7 +39,7 @@ class ResumePoints(Callback):
     Beside what Lightning saves (weights, optimizer, learning rate, callbacks) a point holds, of each device, the
     random generators, the callbacks, and the module's ``running_state()``: the carry of a stream, the metrics of the
     epoch so far. It also notes how long each event file was: what a killed run wrote afterwards will be written
-    again (`cut_event_files`).
+    again (`truncate_event_files`).
 
     The module must be `Resumable`. Put this callback before all others.
     """
@@ -88,7 +82,7 @@ class ResumePoints(Callback):
             return False
         if self.every_n_steps is not None and since >= self.every_n_steps:
             return True
-        if any(pause_follows(trainer, batch_idx + ahead) for ahead in range(trainer.accumulate_grad_batches)):
+        if any(validation_follows(trainer, batch_idx + ahead) for ahead in range(trainer.accumulate_grad_batches)):
             return True
         late = self.every_minutes is not None and time.perf_counter() - self._saved_at >= 60 * self.every_minutes
         due = (
@@ -105,7 +99,7 @@ class ResumePoints(Callback):
             self._saving = False
         self._saved_step, self._saved_at = trainer.global_step, time.perf_counter()
         if trainer.is_global_zero:
-            for old in points(self.dirpath)[self.keep :]:
+            for old in resume_points(self.dirpath)[self.keep :]:
                 old.unlink()
 
     def on_save_checkpoint(
@@ -116,7 +110,7 @@ class ResumePoints(Callback):
         assert isinstance(pl_module, Resumable)
         _before_this_batch(checkpoint["loops"]["fit_loop"], self._batch_idx == 0)
         own = {
-            "generators": generator_states(pl_module.device),
+            "generators": random_states(pl_module.device),
             "module": pl_module.running_state(),
             "callbacks": {c.state_key: state for c in trainer.callbacks if (state := c.state_dict())},  # type: ignore[attr-defined]
         }
@@ -156,41 +150,8 @@ class ResumePoints(Callback):
         assert self._loaded is not None
         assert isinstance(pl_module, Resumable)
         pl_module.load_running_state(self._loaded["module"])
-        restore_generators(self._loaded["generators"], pl_module.device)
+        restore_random_states(self._loaded["generators"], pl_module.device)
         self._loaded = None
-
-
-def points(directory: Path) -> list[Path]:
-    """The resume points in ``directory``, the newest first."""
-    return sorted(directory.glob(PATTERN), reverse=True)
-
-
-def newest_intact_point(directory: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
-    """The newest undamaged point, or None, and the damaged ones that are newer, each with what is wrong with it."""
-    damaged = []
-    for path in points(directory):
-        try:
-            if KEY not in load_intact(path):
-                raise ValueError("it is no resume point")
-        except ValueError as error:
-            damaged.append((path, str(error)))
-        else:
-            return path, damaged
-    return None, damaged
-
-
-def cut_event_files(directory: Path, sizes: dict[str, int]) -> None:
-    """Take from the TensorBoard files in ``directory`` what was written after the point that noted ``sizes`` (bytes).
-
-    A run that goes on from there writes it again; with a step that TensorBoard should purge (`purge_step`) curves over
-    tokens would lose everything.
-    """
-    for path in directory.glob("events.out.tfevents.*"):
-        if path.name not in sizes:
-            path.unlink()
-        elif path.stat().st_size > sizes[path.name]:
-            with path.open("r+b") as file:
-                file.truncate(sizes[path.name])
 
 
 def _before_this_batch(fit_loop: dict[str, Any], at_epoch_start: bool) -> None:

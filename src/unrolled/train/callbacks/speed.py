@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.event_log import logged_this_step, write_scalars
+from unrolled.train.callbacks.loggers import logged_this_step, write_scalars
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
 
 

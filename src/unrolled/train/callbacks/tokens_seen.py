@@ -7,10 +7,10 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from unrolled.train.callbacks.event_log import logged_this_step, summary_writers, write_scalars
+from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, write_scalars
 
 
-class Progress(Callback):
+class TokensSeen(Callback):
     """Logs ``progress/tokens_seen`` and ``progress/documents_seen`` in training.
 
     TensorBoard's horizontal axis is a step count, which means other amounts of text for other batch sizes and chunk

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 
-def generator_states(device: torch.device) -> dict[str, Any]:
+def random_states(device: torch.device) -> dict[str, Any]:
     """Where the generators of Python, NumPy, torch on the CPU and, where it is one, the CUDA ``device`` stand."""
     version, numbers, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002, the global generator's only access
@@ -19,8 +19,8 @@ def generator_states(device: torch.device) -> dict[str, Any]:
     }
 
 
-def restore_generators(states: dict[str, Any], device: torch.device) -> None:
-    """Put the generators where ``states``, from `generator_states`, has them."""
+def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put the generators where ``states``, from `random_states`, has them."""
     random.setstate(states["python"])
     kind, keys, position, has_gauss, cached = states["numpy"]
     numpy_state = (kind, keys.numpy().astype(np.uint32), position, has_gauss, cached)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from unrolled.train.signals import signals_wait
+from unrolled.train.signals import defer_signals
 
 UNFINISHED = ".tmp"  # ends the names of files that are being written, or were when their process was killed
 
@@ -26,7 +26,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}{UNFINISHED}")
         try:
-            with signals_wait(), new.open("wb") as file:
+            with defer_signals(), new.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -7,11 +7,11 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from unrolled.tbptt.batch import Batch
-from unrolled.train.callbacks.event_log import logged_this_step, summary_writers, write_scalars
+from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, write_scalars
 from unrolled.train.classifier import Classifier
 
 
-class TBPTT(Callback):
+class ChunkStatistics(Callback):
     """Logs, over the steps since it last did, how well chunks fill what is computed.
 
     ``tbptt/chunks_per_step``   chunks of documents per optimizer step

@@ -13,7 +13,7 @@ from unrolled.nn.embedding import Embedding
 from unrolled.nn.pooling import Last
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
-from unrolled.train.callbacks.tbptt import TBPTT
+from unrolled.train.callbacks.chunk_statistics import ChunkStatistics
 from unrolled.train.classifier import Classifier
 
 Run = Callable[[str, Schedule], dict[str, float]]
@@ -27,7 +27,7 @@ def run(make_trainer: Callable[..., pl.Trainer], events: Callable[[], EventAccum
         torch.manual_seed(0)
         encoder = build.rnn(2, 3, bidirectional=bidirectional)
         model = Classifier(Embedding(11, 2), encoder, Last(), ["a", "b", "c"], schedule=schedule)
-        trainer = make_trainer([TBPTT()], max_epochs=1, log_every_n_steps=len(order))
+        trainer = make_trainer([ChunkStatistics()], max_epochs=1, log_every_n_steps=len(order))
         trainer.fit(model, BatchLoader(order))
         found = events()
         text = found.Tensors("tbptt/directions/text_summary")[0].tensor_proto.string_val[0].decode()

@@ -10,7 +10,7 @@ def between_steps(trainer: pl.Trainer, batch_idx: int) -> bool:
     return batch_idx % trainer.accumulate_grad_batches == 0
 
 
-def pause_follows(trainer: pl.Trainer, batch_idx: int) -> bool:
+def validation_follows(trainer: pl.Trainer, batch_idx: int) -> bool:
     """Whether validation or the end of the epoch comes after batch ``batch_idx`` (in its epoch)."""
     if batch_idx + 1 >= trainer.num_training_batches:
         return True

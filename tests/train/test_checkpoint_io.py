@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from unrolled.train.checkpoint_files import AtomicCheckpointIO, load_intact
+from unrolled.train.checkpoint_io import AtomicCheckpointIO, load_intact
 
 CONTENT = {"state_dict": {"weight": torch.arange(600.0), "bias": torch.ones(3)}, "epoch": 2, "rows": [{"a": 1.5}]}
 
