@@ -8,9 +8,9 @@ from types import ModuleType
 STUDIES = Path(__file__).resolve().parents[2] / "experiments"
 
 
-def load(study: str) -> ModuleType:
-    """experiments/<study>/run.py as a module."""
-    spec = importlib.util.spec_from_file_location(f"{study}_run", STUDIES / study / "run.py")
+def load(study: str, script: str = "run") -> ModuleType:
+    """experiments/<study>/<script>.py as a module."""
+    spec = importlib.util.spec_from_file_location(f"{study}_{script}", STUDIES / study / f"{script}.py")
     assert spec is not None
     assert spec.loader is not None
     if str(STUDIES / study) not in sys.path:
