@@ -129,6 +129,7 @@ def record(tmp_path: Path) -> Callable[..., RunResult]:
         error: str | None = None,
         environment: dict[str, Any] | None = None,
         curve: dict[int, float] | None = None,
+        data: str = "tweets",
         **fields: Any,
     ) -> RunResult:
         nonlocal count
@@ -136,7 +137,7 @@ def record(tmp_path: Path) -> Callable[..., RunResult]:
         directory = tmp_path / "runs" / model / str(count)
         settings = {"seed": seed, "name": f"{model} {count}", "model": {"_target_": f"x.{model}"}} | (config or {})
         try:
-            with recorded_run(directory, settings, name=model, model=model, data="tweets") as result:
+            with recorded_run(directory, settings, name=model, model=model, data=data) as result:
                 result.environment = ENVIRONMENT | (environment or {})
                 if error is not None:
                     raise RuntimeError(error)

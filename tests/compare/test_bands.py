@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -9,13 +10,15 @@ from unrolled.train.results import find_runs
 
 
 def test_a_band_is_taken_where_all_curves_have_a_point() -> None:
-    first = (np.array([1, 2, 4]), np.array([0.0, 1.0, 2.0]))
-    second = (np.array([2, 3, 4]), np.array([3.0, 9.0, 2.0]))
-    steps, mean, deviation = band([first, second])
-    assert steps.tolist() == [2, 4]
-    assert mean.tolist() == [2.0, 2.0]
-    np.testing.assert_allclose(deviation, [np.std([1, 3], ddof=1), 0])
-    assert band([first])[2].tolist() == [0, 0, 0]
+    first = pd.Series({1: 0.0, 2: 1.0, 4: 2.0})
+    second = pd.Series({2: 3.0, 3: 9.0, 4: 2.0})
+    both = band([first, second])
+    assert both.index.tolist() == [2, 4]
+    assert both["mean"].tolist() == [2.0, 2.0]
+    np.testing.assert_allclose(both.upper - both["mean"], [np.std([1, 3], ddof=1), 0])
+    np.testing.assert_allclose(both["mean"] - both.lower, [np.std([1, 3], ddof=1), 0])
+    alone = band([first])
+    assert alone.lower.tolist() == alone["mean"].tolist() == alone.upper.tolist() == [0, 1, 2]
 
 
 def test_mean_lower_and_upper_come_back_as_event_files(record, tmp_path) -> None:
@@ -26,10 +29,10 @@ def test_mean_lower_and_upper_come_back_as_event_files(record, tmp_path) -> None
     assert {path.name for path in written} == {"lstm", "gru"}
     curves = read_scalars(tmp_path / "bands" / "lstm")
     deviation = np.std([0.5, 0.7], ddof=1)
-    np.testing.assert_allclose(curves["val/accuracy/mean"][1], [0.6, 0.6], rtol=1e-6)
-    np.testing.assert_allclose(curves["val/accuracy/lower"][1], [0.6 - deviation, 0.6], rtol=1e-6)
-    np.testing.assert_allclose(curves["val/accuracy/upper"][1], [0.6 + deviation, 0.6], rtol=1e-6)
-    assert curves["val/accuracy/mean"][0].tolist() == [1, 2]
+    np.testing.assert_allclose(curves["val/accuracy/mean"], [0.6, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(curves["val/accuracy/lower"], [0.6 - deviation, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(curves["val/accuracy/upper"], [0.6 + deviation, 0.6], rtol=1e-6)
+    assert curves["val/accuracy/mean"].index.tolist() == [1, 2]
     events = EventAccumulator(str(tmp_path / "bands" / "lstm"))
     events.Reload()
     assert "custom_scalars__config__" in events.Tags()["tensors"], "the layout that draws bands"

@@ -63,6 +63,20 @@ def test_mistakes_are_user_errors(record, tmp_path) -> None:
         main(["--diff", str(tmp_path), str(tmp_path)])
 
 
+def test_help_answers_before_anything_slow_is_imported() -> None:
+    slow = "torch pytorch_lightning hydra pandas matplotlib tensorboard sklearn scipy"
+    program = f"""import runpy, sys
+sys.argv = ["compare.py", "--help"]
+try:
+    runpy.run_path("compare.py", run_name="__main__")
+finally:
+    print("imported:", [name for name in "{slow}".split() if name in sys.modules])"""
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "--tensorboard DIR" in answer.stdout
+    assert answer.stdout.endswith("imported: []\n")
+
+
 def test_the_script_ends_with_one_message_and_status_2(tmp_path) -> None:
     command = [sys.executable, "compare.py", str(tmp_path)]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

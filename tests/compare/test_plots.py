@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from unrolled.compare.comparison import BY_NAME, compare
-from unrolled.compare.plots import draw_accuracy_against, learning_curve, pareto_front, save_plots
+from unrolled.compare.comparison import compare
+from unrolled.compare.plots import learning_curve, pareto_front, plot_accuracy_against, save_plots
 from unrolled.train.results import find_runs
 
 HISTORY = [
@@ -29,11 +29,13 @@ def test_no_point_beats_one_of_the_front_and_some_beats_each_other(more_is_bette
 def test_curves_of_seeds_become_mean_and_deviation(record) -> None:
     other = [row | {"val/accuracy": row["val/accuracy"] + 0.2} for row in HISTORY]
     longer = [*HISTORY, {"step": 12.0, "tokens_seen": 120.0, "val/accuracy": 0.1}]
-    tokens, mean, deviation = learning_curve([record(seed=0, history=longer), record(seed=1, history=other)])
-    assert tokens.tolist() == [40, 80]
-    np.testing.assert_allclose(mean, [0.6, 0.8])
-    np.testing.assert_allclose(deviation, np.std([0, 0.2], ddof=1))
-    assert learning_curve([record(seed=2, history=[])]) is None
+    curve = learning_curve([record(seed=0, history=longer), record(seed=1, history=other)])
+    assert curve.tokens.tolist() == [40, 80]
+    np.testing.assert_allclose(curve["mean"], [0.6, 0.8])
+    np.testing.assert_allclose(curve["std"], np.std([0, 0.2], ddof=1))
+    assert learning_curve([record(seed=3, history=HISTORY)])["std"].tolist() == [0, 0]
+    assert learning_curve([record(seed=2, history=[])]).empty
+    assert learning_curve([]).empty
 
 
 def test_plots_are_written_as_png_and_svg(record, tmp_path) -> None:
@@ -53,7 +55,17 @@ def test_a_front_over_incomparable_timings_is_not_drawn(record, tmp_path) -> Non
     record("lstm", 0, 0.8)
     record("gru", 0, 0.7, environment={"threads": 1})
     comparison = compare(find_runs([tmp_path]))
-    figure = draw_accuracy_against(comparison, BY_NAME["tokens_per_second"])
+    figure = plot_accuracy_against(comparison, "tokens_per_second")
     assert "NOT comparable" in figure.axes[0].get_title()
     assert figure.axes[0].get_legend() is None
-    assert draw_accuracy_against(comparison, BY_NAME["parameters"]).axes[0].get_legend() is not None
+    assert plot_accuracy_against(comparison, "parameters").axes[0].get_legend() is not None
+
+
+def test_different_data_have_fronts_of_their_own(record, tmp_path) -> None:
+    for data in ("tweets", "news"):
+        settings = {"data": {"corpus": data}}
+        record("lstm", 0, 0.8, config=settings, data=data, parameters={"total": 100})
+        record("gru", 0, 0.7, config=settings, data=data, parameters={"total": 50})
+    axes = plot_accuracy_against(compare(find_runs([tmp_path])), "parameters").axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["Pareto front, data=tweets", "Pareto front, data=news"]

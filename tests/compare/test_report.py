@@ -1,4 +1,5 @@
 import csv
+import html
 import io
 import json
 
@@ -52,7 +53,9 @@ def test_the_page_stands_alone_and_escapes_what_users_wrote(comparison) -> None:
     assert "<figure><svg><path/></svg><figcaption>A plot" in page
     for outside in ("src=", "href=", "@import", "url("):
         assert outside not in page
-    assert page.count("<tr>") == 1 + 3
+    assert page.count("<tr") == 1 + 3
+    assert "<b>85.00 ± 7.07</b>" in page
+    assert "<td>a|b</td>" in page
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_says_which(comparison) -> None:
@@ -62,3 +65,16 @@ def test_a_narrow_terminal_gets_fewer_columns_and_says_which(comparison) -> None
     assert "Too narrow for: encoder, ms/step" in text
     assert "85.00 ± 7.07*" in text
     assert max(map(len, text.split("Too narrow")[0].splitlines())) <= 70
+
+
+def test_long_settings_are_whole_in_every_format_and_never_read_as_marks(record, tmp_path) -> None:
+    long = "a [bold] {} <i> " * 10 + "*"
+    record("lstm", 0, 0.5, config={"note": long})
+    record("lstm", 0, 0.7, config={"note": "*"})
+    comparison = compare(find_runs([tmp_path]))
+    out = io.StringIO()
+    print_table(comparison, Console(file=out, width=300))
+    assert long in out.getvalue()
+    assert long in to_markdown(comparison)
+    assert html.escape(long) in to_html(comparison)
+    assert next(csv.DictReader(io.StringIO(to_csv(comparison))))["note"] == "*"

@@ -37,3 +37,17 @@ def test_seeds_are_paired_and_the_median_taken(record) -> None:
         record("gru", seed, right=[False] * wrong + [True] * (9 - wrong)) for seed, wrong in ((2, 9), (1, 3), (0, 1))
     ]
     assert compare_configurations(best, other) == pytest.approx(mcnemar(3, 0))
+
+
+def test_folds_are_one_test_over_all_their_documents(record) -> None:
+    def run(model: str, seed: int, fold: int, right: list[bool]):
+        return record(model, seed, config={"data": {"fold": fold}}, right=right)
+
+    best = [run("lstm", seed, fold, [True] * 6) for seed in (0, 1) for fold in (0, 1)]
+    other = [
+        run("gru", seed, fold, [False] * wrong + [True] * (6 - wrong))
+        for seed, fold, wrong in ((1, 1, 6), (0, 0, 2), (0, 1, 3), (1, 0, 5))
+    ]
+    assert compare_configurations(best[:2], other) == pytest.approx(mcnemar(5, 0))
+    assert compare_configurations(best[2:], other) == pytest.approx(mcnemar(11, 0))
+    assert compare_configurations(best, other) == pytest.approx((mcnemar(5, 0) + mcnemar(11, 0)) / 2)

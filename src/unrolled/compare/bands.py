@@ -4,65 +4,58 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from torch.utils.tensorboard import SummaryWriter
+import pandas as pd
 
 from unrolled.compare.comparison import Comparison
 from unrolled.errors import UserError
 
 CATEGORIES = ("val", "train", "test", "progress", "optim", "speed")  # what is a curve, in the order of the tab
 
-Curve = tuple[np.ndarray, np.ndarray]  # steps and values, each (S,)
 
-
-def read_scalars(directory: Path) -> dict[str, Curve]:
-    """Every scalar curve in the event files directly in ``directory``."""
+def read_scalars(directory: Path) -> "dict[str, pd.Series[float]]":
+    """Every scalar curve in the event files directly in ``directory``: values by step."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
 
     if not any(directory.glob("events.out.tfevents.*")):
         return {}
     events = EventAccumulator(str(directory), size_guidance={"scalars": 0})
     events.Reload()
-    curves = {}
-    for tag in events.Tags()["scalars"]:
-        points = {event.step: event.value for event in events.Scalars(tag)}  # of a step written twice the later value
-        steps = sorted(points)
-        curves[tag] = (np.array(steps), np.array([points[step] for step in steps]))
-    return curves
+    return {  # of a step that was written twice the later value
+        tag: pd.Series({event.step: event.value for event in events.Scalars(tag)}).sort_index()
+        for tag in events.Tags()["scalars"]
+    }
 
 
-def band(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, mean and standard deviation (n - 1; 0 for one curve) at the steps that all ``curves`` have."""
-    steps = curves[0][0]
-    for other, _ in curves[1:]:
-        steps = np.intersect1d(steps, other)
-    values = np.stack([value[np.isin(step, steps)] for step, value in curves])  # (R, S)
-    deviation = values.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(steps))
-    return steps, values.mean(axis=0), deviation
+def band(curves: "Sequence[pd.Series[float]]") -> pd.DataFrame:
+    """``mean``, ``lower`` and ``upper`` (one standard deviation, n - 1, away) at the steps that all ``curves`` have."""
+    values = pd.concat(curves, axis="columns", join="inner")
+    mean, deviation = values.mean(axis="columns"), values.std(axis="columns").fillna(0.0)
+    return pd.DataFrame({"mean": mean, "lower": mean - deviation, "upper": mean + deviation})
 
 
 def write_bands(comparison: Comparison, folder: Path) -> list[Path]:
     """One TensorBoard run per configuration, with ``<tag>/mean``, ``<tag>/lower`` and ``<tag>/upper`` for each curve.
 
-    The layout of the Custom Scalars tab draws them as a line in a shaded band. Returns the directories written.
+    The layout of the Custom Scalars tab shows them as a line in a shaded band. Returns the directories written.
     Raises UserError where ``folder`` holds event files already, or no run has any.
     """
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
     if any(folder.rglob("events.out.tfevents.*")):
         raise UserError(f"--tensorboard {folder}: there are event files already; name a new directory")
     written = []
-    for row in comparison.rows:
-        of_runs = [curves for run in row.finished if (curves := read_scalars(run.directory))]
+    for label, finished in zip(comparison.table.label, comparison.table.finished, strict=True):
+        of_runs = [curves for run in finished if (curves := read_scalars(run.directory))]
         if not of_runs:
             continue
-        directory = folder / _unused(folder, row.label)
+        directory = folder / _unused(folder, label)
         with SummaryWriter(str(directory)) as writer:
             shared = [tag for tag in of_runs[0] if all(tag in curves for curves in of_runs)]
             tags = sorted((tag for tag in shared if tag.split("/")[0] in CATEGORIES), key=_rank)
             for tag in tags:
-                for step, mean, deviation in zip(*band([curves[tag] for curves in of_runs]), strict=True):
-                    writer.add_scalar(f"{tag}/mean", mean, int(step))
-                    writer.add_scalar(f"{tag}/lower", mean - deviation, int(step))
-                    writer.add_scalar(f"{tag}/upper", mean + deviation, int(step))
+                for name, values in band([curves[tag] for curves in of_runs]).items():
+                    for step, value in values.items():
+                        writer.add_scalar(f"{tag}/{name}", value, step)
             writer.add_custom_scalars(_layout(tags))
         written.append(directory)
     if not written:

@@ -1,4 +1,4 @@
-"""`python compare.py runs/`: runs side by side."""
+"""The command line of `compare.py`."""
 
 import argparse
 import sys
@@ -7,11 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from unrolled.compare.bands import write_bands
-from unrolled.compare.comparison import COLUMNS, Comparison, compare, difference
-from unrolled.compare.plots import as_svg, save_plots
-from unrolled.compare.report import FORMATS, print_difference, print_table, to_csv, to_html, to_json, to_markdown
-from unrolled.compare.significance import compare_runs
+from unrolled.train.columns import COLUMNS
 from unrolled.train.results import find_runs, load_result, write_atomically
 
 DESCRIPTION = """\
@@ -35,6 +31,10 @@ examples:
 def main(arguments: Sequence[str]) -> None:
     """Do what the command line says. Raises UserError where it cannot be done."""
     options = _parser().parse_args(arguments)
+    from unrolled.compare import bands, plots, report  # slow to import: not before the arguments are known to be right
+    from unrolled.compare.comparison import compare, difference
+    from unrolled.compare.significance import compare_runs
+
     console = Console(width=None if sys.stdout.isatty() else 240)
     if options.diff:
         first, second = (load_result(path) for path in options.diff)
@@ -42,28 +42,26 @@ def main(arguments: Sequence[str]) -> None:
         p = compare_runs(first, second)
         if p is not None:
             rows.append(("McNemar's p", f"{p:.3g}", f"{p:.3g}"))
-        print_difference(rows, (str(first.directory), str(second.directory)), console)
+        report.print_difference(rows, (str(first.directory), str(second.directory)), console)
         return
     comparison = compare(find_runs(options.runs), options.filter, options.sort, options.group)
-    _show(comparison, options.format, console)
+    if options.format == "table":
+        report.print_table(comparison, console)
+    elif options.format == "html":
+        sys.stdout.write(report.to_html(comparison, plots.as_svg(comparison)))
+    else:
+        written = {"md": report.to_markdown, "csv": report.to_csv, "json": report.to_json}[options.format]
+        sys.stdout.write(written(comparison))
     if options.plot:
-        for path in save_plots(comparison, options.plot):
+        for path in plots.save_plots(comparison, options.plot):
             _say(f"wrote {path}")
     if options.html:
-        write_atomically(options.html, to_html(comparison, as_svg(comparison)))
+        write_atomically(options.html, report.to_html(comparison, plots.as_svg(comparison)))
         _say(f"wrote {options.html}")
     if options.tensorboard:
-        for path in write_bands(comparison, options.tensorboard):
+        for path in bands.write_bands(comparison, options.tensorboard):
             _say(f"wrote {path}")
         _say(f"tensorboard --logdir {options.tensorboard}   (bands: the Custom Scalars tab)")
-
-
-def _show(comparison: Comparison, form: str, console: Console) -> None:
-    if form == "table":
-        print_table(comparison, console)
-    else:
-        written = {"md": to_markdown, "csv": to_csv, "json": to_json}.get(form)
-        sys.stdout.write(written(comparison) if written else to_html(comparison, as_svg(comparison)))
 
 
 def _say(text: str) -> None:
@@ -87,9 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     names = ", ".join(column.name for column in COLUMNS)
     add("--sort", default="test_accuracy", metavar="COLUMN", help=f"best first: {names}; or a setting (%(default)s)")
-    add("--group", metavar="KEY", help="a table for each value of this setting, with its own best")
+    add(
+        "--group",
+        metavar="KEY",
+        help="a table for each value of this setting, with its own best; different data always have one each",
+    )
     add("--diff", nargs=2, type=Path, metavar=("A", "B"), help="two runs: the settings and results that differ")
-    add("--format", choices=FORMATS, default="table", help="of standard output (%(default)s)")
+    add(
+        "--format",
+        choices=("table", "md", "csv", "json", "html"),
+        default="table",
+        help="of standard output (%(default)s)",
+    )
     add("--plot", type=Path, metavar="DIR", help="write accuracy over parameters, over speed, and learning curves")
     add("--html", type=Path, metavar="FILE", help="write one page with tables and plots that needs no server")
     add("--tensorboard", type=Path, metavar="DIR", help="write mean, lower and upper curves as event files")

@@ -1,174 +1,145 @@
-"""A comparison written down: on the terminal, as Markdown, CSV, JSON or one HTML file."""
+"""A comparison on the terminal, as Markdown, CSV, JSON or one HTML file."""
 
-import csv
 import html
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unrolled.compare.comparison import COLUMNS, Column, Comparison, Configuration, Section
+from unrolled.compare.comparison import NAMES, Comparison, is_best
+from unrolled.train.columns import COLUMNS, Column
 from unrolled.train.results import RunResult
+from unrolled.train.table import natural_width
 
-FORMATS = ("table", "md", "csv", "json", "html")
-
-
-def columns_shown(comparison: Comparison) -> list[Column]:
-    """The measured columns that have a number in some row."""
-    return [column for column in COLUMNS if any(row.values(column) for row in comparison.rows)]
+# Given up one after the other, from the left, where the terminal is too narrow for all columns.
+LEAST_NEEDED = ("encoder", "ms/step", "time s", "memory MiB", "p", "val acc %", "macro F1 %", "status", "tokens/s")
 
 
-def headings(comparison: Comparison) -> list[str]:
-    """Titles of all columns of a table."""
-    measured = [column.title for column in columns_shown(comparison)]
-    return [*comparison.keys, "seeds", *measured, "p", "status"]
+def texts(comparison: Comparison, section: pd.DataFrame, best: str, quote: Callable[[str], str] = str) -> pd.DataFrame:
+    """The rows of ``section`` as they are shown, under the columns' titles; measured columns only where there are any.
+
+    best: how the best of a column is marked, as ``**{}**``; quote: what is done to titles and texts that users wrote.
+    """
+    shown = section[comparison.keys].fillna("-").map(quote).rename(columns=quote)
+    for name in ("seeds", "folds"):
+        if name == "seeds" or comparison.table[name].map(len).any():
+            shown[name] = section[name].map(lambda numbers: ",".join(map(str, numbers)))
+    marked = is_best(section)
+    for column in COLUMNS:
+        if any(column.of(run) is not None for runs in comparison.table.finished for run in runs):
+            cells = map(_mean_and_deviation, repeat(column), section[column.name], section[f"{column.name}_std"])
+            shown[column.title] = [
+                best.format(text) if mark else text for text, mark in zip(cells, marked[column.name], strict=True)
+            ]
+    shown["p"] = ["" if pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}" for p in section.p_value]
+    shown.loc[section.best, "p"] = "best"
+    shown["p"] = shown["p"].map(quote)
+    return shown.assign(status=section.status)
 
 
-def cells(comparison: Comparison, section: Section, row: Configuration) -> list[tuple[str, bool]]:
-    """(text, is the best) for each column of ``headings``."""
-    settings = [(row.flat.get(key, "-"), False) for key in comparison.keys]
-    measured = [(mean_and_deviation(row, column), section.is_best(row, column)) for column in columns_shown(comparison)]
-    seeds = ",".join(str(seed) for seed in row.seeds)
-    return [*settings, (seeds, False), *measured, (p_text(row), False), (row.status, False)]
-
-
-def mean_and_deviation(row: Configuration, column: Column) -> str:
-    """``81.20 ± 0.31``, without the deviation for a single seed; where timings do not go together, a dash."""
-    mean, deviation = row.mean(column), row.deviation(column)
-    if mean is None:
+def _mean_and_deviation(column: Column, mean: float, deviation: float) -> str:
+    """``81.20 ± 0.31``, without the deviation for a single run; where timings do not go together, a dash."""
+    if pd.isna(mean):
         return "-"
-    text = column.text(mean)
-    if deviation is None or column.name in ("parameters", "encoder_parameters"):
-        return text
-    return f"{text} ± {column.text(deviation)}"
+    if pd.isna(deviation) or column.name in ("parameters", "encoder_parameters"):
+        return column.text(mean)
+    return f"{column.text(mean)} ± {column.text(deviation)}"
 
 
-def p_text(row: Configuration) -> str:
-    """McNemar's p against the best."""
-    if row.is_best:
-        return "best"
-    return "" if row.p_value is None else ("<0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}")
-
-
-def trouble(run: RunResult) -> str:
-    """One line about a run that did not end well."""
-    reason = run.error or ("still at work, or killed" if run.status == "running" else "")
+def ended_badly(run: RunResult) -> str:
+    """One line about a run that failed, was interrupted or is not finished."""
+    reason = run.error or ("still running, or killed" if run.status == "running" else "")
     seed = run.config.get("seed")
     return f"{run.directory}: {run.status}" + (f" ({reason})" if reason else "") + f"; {run.name}, seed {seed}"
 
 
-# Given up one after the other, from the left, where the terminal is too narrow for all columns.
-LEAST_NEEDED = ("encoder", "ms/step", "time s", "MiB", "p", "best val %", "macro F1 %", "status", "tokens/s")
-
-
 def print_table(comparison: Comparison, console: Console) -> None:
     """A rich table per section; the best of a column in bold green with a star. What does not fit is named."""
+    mark = "[bold green]{}*[/]"
+    sections = [(title, texts(comparison, section, mark, escape)) for title, section in comparison.sections()]
     left_out: list[str] = []
     for title in ("", *LEAST_NEEDED):
-        left_out += [title] if title else []
-        tables = [_table(comparison, section, left_out) for section in comparison.sections]
+        left_out += [title] if title in sections[0][1] else []
+        tables = [_rich(title, shown.drop(columns=left_out), len(comparison.keys)) for title, shown in sections]
         if max(natural_width(table, console) for table in tables) <= console.width:
             break
     for table in tables:
         console.print(table)
         console.print()
-    shown = [title for title in left_out if title in headings(comparison)]
-    if shown:
+    if left_out:
         console.print(
-            f"Too narrow for: {', '.join(shown)}; a wider terminal or --format csv has them.\n", highlight=False
+            f"Too narrow for: {', '.join(left_out)}; a wider terminal or --format csv has them.\n", highlight=False
         )
     for note in comparison.notes:
         console.print(note, highlight=False)
-    if comparison.troubled:
+    if comparison.not_ok:
         console.print("\nRuns that did not end well:", highlight=False)
-        for run in comparison.troubled:
-            console.print(f"  {trouble(run)}", highlight=False, markup=False, soft_wrap=True)
+        for run in comparison.not_ok:
+            console.print(f"  {ended_badly(run)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def natural_width(table: Table, console: Console) -> int:
-    """Columns of a terminal in which nothing of ``table`` is wrapped."""
-    return table.__rich_measure__(console, console.options.update(width=10_000, max_width=10_000)).maximum
-
-
-def _table(comparison: Comparison, section: Section, left_out: Sequence[str]) -> Table:
-    table = Table(title=section.title or None, title_justify="left", show_edge=False, pad_edge=False)
-    titles = headings(comparison)
-    kept = [number for number, title in enumerate(titles) if title not in left_out]
-    for number in kept:
-        text = number < len(comparison.keys) or titles[number] == "status"
-        table.add_column(titles[number], justify="left" if text else "right", overflow="fold")
-    for row in section.rows:
-        texts = cells(comparison, section, row)
-        marked = [f"[bold green]{escape(text)}*[/]" if best else escape(text) for text, best in texts]
-        table.add_row(*(marked[number] for number in kept))
+def _rich(title: str, shown: pd.DataFrame, settings: int) -> Table:
+    table = Table(title=escape(title) or None, title_justify="left", show_edge=False, pad_edge=False)
+    for number, name in enumerate(shown):
+        left = number < settings or name == "status"
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for row in shown.itertuples(index=False):
+        table.add_row(*row)
     return table
+
+
+def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> str:
+    """A table as GitHub renders it; its first ``names`` columns stand to the left, its numbers to the right."""
+    ruler = ["---"] * names + ["---:"] * (len(titles) - names)
+    lines = (titles, ruler, *([text.replace("|", "\\|") for text in row] for row in rows))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def to_markdown(comparison: Comparison) -> str:
     """Tables as GitHub renders them; the best of a column in bold."""
-    titles = headings(comparison)
     parts = []
-    for section in comparison.sections:
-        lines = [f"### {section.title}", ""] if section.title else []
-        lines.append("| " + " | ".join(titles) + " |")
-        lines.append(
-            "| " + " | ".join("---" if i < len(comparison.keys) else "---:" for i in range(len(titles))) + " |"
-        )
-        for row in section.rows:
-            texts = [(text.replace("|", "\\|"), best) for text, best in cells(comparison, section, row)]
-            lines.append("| " + " | ".join(f"**{text}**" if best else text for text, best in texts) + " |")
-        parts.append("\n".join(lines))
+    for title, section in comparison.sections():
+        shown = texts(comparison, section, "**{}**")
+        table = markdown_table(list(shown), shown.to_numpy().tolist(), len(comparison.keys))
+        parts.append(f"### {title}\n\n{table}" if title else table)
     parts += comparison.notes
-    if comparison.troubled:
-        parts.append("Runs that did not end well:\n\n" + "\n".join(f"- {trouble(run)}" for run in comparison.troubled))
+    if comparison.not_ok:
+        lines = "\n".join(f"- {ended_badly(run)}" for run in comparison.not_ok)
+        parts.append(f"Runs that did not end well:\n\n{lines}")
     return "\n\n".join(parts) + "\n"
 
 
-def to_records(comparison: Comparison) -> list[dict[str, Any]]:
-    """One flat record per configuration: settings, then mean, deviation and count for each measured column."""
-    records = []
-    for section in comparison.sections:
-        for row in section.rows:
-            record: dict[str, Any] = {"section": section.title} if section.title else {}
-            record |= {key: row.flat.get(key) for key in comparison.keys}
-            record["seeds"] = row.seeds
-            for column in COLUMNS:
-                record[column.name] = row.mean(column)
-                record[f"{column.name}_std"] = row.deviation(column)
-            record |= {
-                "best": row.is_best,
-                "p_value": row.p_value,
-                "timings_comparable": section.timings_comparable,
-                "status": row.status,
-                "runs": [str(run.directory) for run in row.runs],
-            }
-            records.append(record)
-    return records
+def to_frame(comparison: Comparison) -> pd.DataFrame:
+    """A row per configuration: settings, then mean and deviation of each measured column, and its runs' directories."""
+    table = comparison.table
+    sections = ["section"] if table.section.any() else []
+    folds = ["folds"] if table.folds.map(len).any() else []
+    numbers = [name for column in NAMES for name in (column, f"{column}_std")]
+    about = ["best", "p_value", "timings_comparable", "status", "runs"]
+    table = table[[*sections, *comparison.keys, "seeds", *folds, *numbers, *about]]
+    return table.assign(runs=[[str(run.directory) for run in runs] for runs in table.runs])
 
 
 def to_csv(comparison: Comparison) -> str:
-    """``to_records`` as CSV, lists joined by blanks, empty where there is no number."""
-    records = to_records(comparison)
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        joined = {k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in record.items()}
-        writer.writerow(joined)
-    return out.getvalue()
+    """``to_frame`` as CSV, lists joined by blanks, empty where there is no number."""
+    frame = to_frame(comparison)
+    return frame.map(lambda v: " ".join(map(str, v)) if isinstance(v, list) else v).to_csv(index=False)
 
 
 def to_json(comparison: Comparison) -> str:
-    """``to_records``, the notes, and the runs that did not end well."""
-    troubled = [
+    """The records of ``to_frame``, the notes, and the runs that did not end well."""
+    frame = to_frame(comparison).astype(object)
+    not_ok = [
         {"run": str(run.directory), "name": run.name, "status": run.status, "error": run.error}
-        for run in comparison.troubled
+        for run in comparison.not_ok
     ]
-    content = {"configurations": to_records(comparison), "notes": comparison.notes, "troubled": troubled}
+    records = frame.where(frame.notna(), None).to_dict("records")
+    content: dict[str, Any] = {"configurations": records, "notes": comparison.notes, "troubled": not_ok}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -178,7 +149,7 @@ table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th:nth-child(-n+KEYS), td:nth-child(-n+KEYS) { text-align: left; }
 th { cursor: pointer; background: #f4f4f4; }
-td.best { font-weight: bold; background: #e4f3e4; }
+td b { background: #e4f3e4; }
 figure { display: inline-block; margin: 1rem 1rem 1rem 0; max-width: 48rem; }
 svg { width: 100%; height: auto; }
 """
@@ -198,29 +169,21 @@ for (const head of document.querySelectorAll('th')) head.onclick = () => {
 
 def to_html(comparison: Comparison, figures: Mapping[str, str] | None = None) -> str:
     """One page that needs no other file and no server; figures: title -> SVG."""
-    keys = len(comparison.keys)
     parts = [
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>Comparison of runs</title>",
-        f"<style>{STYLE.replace('KEYS', str(keys))}</style></head><body><h1>Comparison of runs</h1>",
+        f"<style>{STYLE.replace('KEYS', str(len(comparison.keys)))}</style></head><body><h1>Comparison of runs</h1>",
     ]
-    for section in comparison.sections:
-        if section.title:
-            parts.append(f"<h2>{html.escape(section.title)}</h2>")
-        head = "".join(f"<th>{html.escape(title)}</th>" for title in headings(comparison))
-        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>")
-        for row in section.rows:
-            tds = "".join(
-                f"<td{' class=best' if best else ''}>{html.escape(text)}</td>"
-                for text, best in cells(comparison, section, row)
-            )
-            parts.append(f"<tr>{tds}</tr>")
-        parts.append("</tbody></table>")
+    for title, section in comparison.sections():
+        parts += [f"<h2>{html.escape(title)}</h2>"] if title else []
+        shown = texts(comparison, section, "<b>{}</b>", html.escape)
+        with pd.option_context("display.max_colwidth", None):  # or it would shorten texts
+            parts.append(shown.to_html(index=False, escape=False, border=0))
     parts += [f"<p>{html.escape(note)}</p>" for note in comparison.notes]
     for title, svg in (figures or {}).items():
-        drawing = svg[svg.index("<svg") :]  # without the XML head, which HTML does not know
-        parts.append(f"<figure>{drawing}<figcaption>{html.escape(title)}</figcaption></figure>")
-    if comparison.troubled:
-        lines = "".join(f"<li>{html.escape(trouble(run))}</li>" for run in comparison.troubled)
+        image = svg[svg.index("<svg") :]  # without the XML head, which HTML does not know
+        parts.append(f"<figure>{image}<figcaption>{html.escape(title)}</figcaption></figure>")
+    if comparison.not_ok:
+        lines = "".join(f"<li>{html.escape(ended_badly(run))}</li>" for run in comparison.not_ok)
         parts.append(f"<h2>Runs that did not end well</h2><ul>{lines}</ul>")
     parts.append(f"<script>{SCRIPT}</script></body></html>\n")
     return "\n".join(parts)

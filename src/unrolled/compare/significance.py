@@ -1,4 +1,4 @@
-"""Is one classifier better than another on the same documents, or was it luck?"""
+"""McNemar's test: are two classifiers equally often right on the same documents?"""
 
 import statistics
 from collections.abc import Sequence
@@ -25,20 +25,43 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return 2 * total / 2**n
 
 
-def compare_runs(first: RunResult, second: RunResult) -> float | None:
-    """McNemar's p for two runs; None where they have not saved predictions of the same documents."""
+def right_alone(first: RunResult, second: RunResult) -> tuple[int, int] | None:
+    """On how many test documents each run is right and the other is not.
+
+    None where they have not saved predictions of the same documents.
+    """
     one, two = load_predictions(first), load_predictions(second)
     if one is None or two is None:
         return None
     if not (np.array_equal(one["ids"], two["ids"]) and np.array_equal(one["labels"], two["labels"])):
         return None
     right_one, right_two = one["predicted"] == one["labels"], two["predicted"] == two["labels"]
-    return mcnemar(int((right_one & ~right_two).sum()), int((~right_one & right_two).sum()))
+    return int((right_one & ~right_two).sum()), int((~right_one & right_two).sum())
+
+
+def compare_runs(first: RunResult, second: RunResult) -> float | None:
+    """McNemar's p for two runs; None where they have not saved predictions of the same documents."""
+    counts = right_alone(first, second)
+    return None if counts is None else mcnemar(*counts)
 
 
 def compare_configurations(first: Sequence[RunResult], second: Sequence[RunResult]) -> float | None:
-    """The median of McNemar's p over pairs of runs with the same seed (in order of seeds where none is shared)."""
-    by_seed = {run.config.get("seed"): run for run in second}
-    pairs = [(run, by_seed[seed]) for run in first if (seed := run.config.get("seed")) in by_seed]
-    values = [p for one, two in pairs or zip(first, second, strict=False) if (p := compare_runs(one, two)) is not None]
-    return statistics.median(values) if values else None
+    """The median of McNemar's p over pairs of runs with the same seed (in order of seeds where none is shared).
+
+    The folds of one cross-validation test different documents: with one seed they are one test over all of them.
+    """
+    by_repetition = {_repetition(run): run for run in second}
+    shared = [(run, by_repetition[_repetition(run)]) for run in first if _repetition(run) in by_repetition]
+    counts: dict[int | None, tuple[int, int]] = {}
+    for one, two in shared or zip(first, second, strict=False):
+        found = right_alone(one, two)
+        if found is not None:
+            seed, _ = _repetition(one)
+            before = counts.get(seed, (0, 0))
+            counts[seed] = before[0] + found[0], before[1] + found[1]
+    return statistics.median(mcnemar(*of_seed) for of_seed in counts.values()) if counts else None
+
+
+def _repetition(run: RunResult) -> tuple[int | None, int | None]:
+    """Seed and fold."""
+    return run.config.get("seed"), run.config.get("data", {}).get("fold")

@@ -1,7 +1,6 @@
 """Sweeps (`python train.py -m ...`): a failing job stops no other, what is finished is not done again."""
 
 import gc
-import importlib
 import json
 import logging
 import os
@@ -14,24 +13,15 @@ from typing import Any, TypeVar
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from rich.console import Console
 
-from unrolled.compare.comparison import compare
-from unrolled.compare.report import print_table
 from unrolled.errors import UserError
 from unrolled.train.environment import PARALLEL_VARIABLE
-from unrolled.train.results import RunResult, config_hash, describe_error, find_runs, load_result, write_atomically
+from unrolled.train.results import RunResult, config_hash, describe_error, find_runs, write_atomically
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-EXTRAS = {  # plugin of Hydra -> optional dependency of this project that brings it
-    "hydra_joblib_launcher": "parallel",
-    "hydra_submitit_launcher": "cluster",
-    "hydra_optuna_sweeper": "search",
-}
 JOBS = "jobs"  # in the sweep's directory: a note per job
 SAME_AS = "same_as.txt"  # in the directory of a job that was not done again: the run that has its results
 
@@ -121,66 +111,3 @@ def skip_finished(root: Path, config: Mapping[str, Any], directory: Path) -> Run
         directory.mkdir(parents=True, exist_ok=True)
         (directory / SAME_AS).write_text(f"{done.directory.resolve()}\n")
     return done
-
-
-class SweepSummary(Callback):
-    """Hydra's hook for the end of a sweep: a table of all its runs; exit status 1 where a job failed."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Stop in one sentence where a launcher or sweeper was chosen that is not installed."""
-        for part in ("launcher", "sweeper"):
-            module = str(config.hydra[part].get("_target_")).rpartition(".")[0]
-            extra = next((extra for plugin, extra in EXTRAS.items() if plugin in module), None)
-            if extra is not None:
-                try:
-                    importlib.import_module(module)
-                except ImportError as error:
-                    choice = config.hydra.runtime.choices[f"hydra/{part}"]
-                    sys.stderr.write(
-                        f"error: hydra/{part}={choice} needs a package that is not installed ({error}); run "
-                        f"`pip install -e '.[{extra}]'`\n"
-                    )
-                    raise SystemExit(2) from None
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        notes = read_notes(Path(config.hydra.sweep.dir))
-        if not notes:
-            return
-        failed = print_summary(notes, Console(width=None if sys.stdout.isatty() else 240))
-        if failed:
-            raise SystemExit(1)
-
-
-def read_notes(sweep: Path) -> list[dict[str, Any]]:
-    """The notes of all jobs in the sweep directory, in the order of their numbers."""
-    files = sorted((sweep / JOBS).glob("*.json"), key=lambda file: int(file.stem))
-    return [json.loads(file.read_text()) | {"number": int(file.stem)} for file in files]
-
-
-def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
-    """Print the runs of a sweep side by side, and what was skipped or failed; how many failed."""
-    runs = []
-    for note in notes:
-        try:
-            runs.append(load_result(note["run"]))
-        except UserError:
-            continue  # stopped before it became a run: its note has the error
-    console.print()
-    if runs:
-        unique = {run.directory.resolve(): run for run in runs}
-        comparison = compare(list(unique.values()))
-        comparison.troubled = []  # they are listed below, with their overrides
-        print_table(comparison, console)
-    failed = [note for note in notes if note["error"] is not None]
-    skipped = [note for note in notes if note.get("skipped")]
-    done = len(notes) - len(failed) - len(skipped)
-    counts = [f"{done} done now"]
-    counts += [f"{len(skipped)} finished before and not done again"] if skipped else []
-    counts += [f"{len(failed)} failed"] if failed else []
-    console.print(f"\n{len(notes)} jobs: {', '.join(counts)}", highlight=False)
-    for note in failed:
-        line = f"  job {note['number']} ({' '.join(note['overrides'])}): {note['error']}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if failed:
-        console.print("The same command again does only what is not finished.", highlight=False)
-    return len(failed)

@@ -3,7 +3,7 @@ import re
 
 from rich.console import Console
 
-from unrolled.train.callbacks.progress_bar import ProgressBar, clock
+from unrolled.train.callbacks.progress_bar import ProgressBar
 
 
 def test_without_a_terminal_there_are_plain_lines(tiny, batches, make_trainer) -> None:
@@ -36,7 +36,3 @@ def test_on_a_terminal_there_is_a_bar(tiny, batches, make_trainer) -> None:
     assert "━" in out.getvalue()
     assert "loss" in out.getvalue()
     assert "3/3" in out.getvalue()
-
-
-def test_time_is_written_as_a_clock() -> None:
-    assert [clock(s) for s in (0, 9.6, 75, 3700)] == ["0:00", "0:10", "1:15", "1:01:40"]

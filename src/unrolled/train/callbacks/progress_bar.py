@@ -9,6 +9,8 @@ from pytorch_lightning.callbacks import ProgressBar as LightningProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from unrolled.train.columns import clock
+
 SHOWN = {"train/loss": "loss", "accuracy": "accuracy", "val/accuracy": "val accuracy"}
 
 
@@ -193,10 +195,3 @@ class ProgressBar(LightningProgressBar):
     def _line(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
         sys.stderr.flush()
-
-
-def clock(seconds: float) -> str:
-    """``75`` is ``1:15``, ``3700`` is ``1:01:40``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
