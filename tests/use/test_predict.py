@@ -1,8 +1,12 @@
 import csv
 import gzip
+import io
 import json
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.conftest import program
 
@@ -11,6 +15,7 @@ from unrolled.use.load import load
 from unrolled.use.predict import main
 
 TEXTS = ["oil prices, higher", 'a "quoted" bank', "", "wheat\nand maize"]
+TABLE = [("id", "text"), ("7", "oil prices rose"), ("8", "profit of 5 cts"), ("9", "naïve banks")]
 
 
 @pytest.fixture
@@ -66,10 +71,21 @@ def test_lines_go_through_a_pipe(trained) -> None:
     [
         ("", [], "is empty"),
         ("text,n\n", [], "is empty: there is no text"),
-        ("words,n\na,1\n", [], "no column looks like the text; there are words, n"),
-        ("words,n\na,1\n", ["text_column=x"], "text_column=x: .* has no such column"),
-        ("text,n\na\n", [], r"record 1 \(line 2\): 1 fields, the header has 2"),
+        (
+            "words,n\na,1\n",
+            [],
+            r"no column looks like the text \(text_column\); the columns are 'words', 'n'; set text_column",
+        ),
+        ("words,n\na,1\n", ["text_column=x"], "line 1: there is no column text_column=x; the columns are 'words', 'n'"),
+        ("text,n\na\n", [], r"record 1 \(line 2\): it has 1 fields where the header has 2; .* or set delimiter"),
         ("text\na\n", ["--top", "99"], "--top 99: choose from 1 to"),
+        ('text,n\n"a,1\nb,2\n', [], r"record 1 \(line 2\) to line 3, column 'text': a quoted field is not closed"),
+        ("text,n\na,1\n", ["encoding=klingon"], "^encoding=klingon is no text encoding"),
+        ("text,n\na,1\n", ["delimiter=ab"], "^delimiter must be one character other than a quote, or tab"),
+        ("text,n\na,1\n", ["header=maybe"], "header=maybe: choose true or false"),
+        ("text,n\na,1\n", ["format=lines", "quoting=false"], "quoting=false: files of format lines have none"),
+        ("text,n\na,1\n", ["format=lines", "text_column=2"], "text_column=2: plain lines have no columns"),
+        ("text,n\na,1\n", ["output_format=parquet"], "output_format=parquet: choose one of csv, tsv, jsonl, lines"),
     ],
 )
 def test_mistakes_are_user_errors_and_leave_no_output(trained, tmp_path, content, arguments, message) -> None:
@@ -81,14 +97,73 @@ def test_mistakes_are_user_errors_and_leave_no_output(trained, tmp_path, content
 
 def test_bad_json_names_its_line(trained, tmp_path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n["b"]\n')
-    with pytest.raises(UserError, match="line 2: an object"):
+    with pytest.raises(UserError, match=r"record 2 \(line 2\): it is a list; each line must be an object"):
         main([f"run={trained}", f"input={tmp_path / 'in.jsonl'}", f"output={tmp_path / 'o.jsonl'}"])
 
 
-def test_a_file_that_is_not_utf8_says_so(trained, tmp_path) -> None:
-    (tmp_path / "in.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(UserError, match="is not UTF-8"):
-        main([f"run={trained}", f"input={tmp_path / 'in.txt'}", f"output={tmp_path / 'o.txt'}"])
+@pytest.mark.parametrize(
+    ("ending", "content"), [("txt", "{}\n"), ("csv", "text,n\n{},1\n"), ("jsonl", '{{"text": "{}"}}\n')]
+)
+def test_bytes_that_are_not_utf8_are_named_with_their_place_and_read_when_the_encoding_is(
+    trained, tmp_path, ending, content
+) -> None:
+    source, target = tmp_path / f"in.{ending}", tmp_path / "o.jsonl"
+    source.write_bytes(content.format("caf\xe9").encode("cp1252"))
+    with pytest.raises(
+        UserError, match=r"record 1 \(line \d\).*: the bytes e9 are not UTF-8; set encoding to the file's"
+    ):
+        main([f"run={trained}", f"input={source}", f"output={target}"])
+    assert not target.exists()
+    main([f"run={trained}", f"input={source}", f"output={target}", "encoding=cp1252"])
+    assert json.loads(target.read_text())["text"] == "caf\xe9"
+
+
+def written(table: list[tuple[str, ...]], **style: Any) -> str:
+    out = io.StringIO(newline="")
+    csv.writer(out, **style).writerows(table)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments"),
+    [
+        ("in.csv", written(TABLE, delimiter=";").encode("utf-16"), []),
+        ("in.csv", written(TABLE, delimiter="|").encode("utf-8-sig"), []),
+        ("in.csv", written(TABLE, lineterminator="\r").encode(), []),
+        ("in.tsv", written(TABLE, delimiter="\t").encode("utf-32"), []),
+        ("in.csv", written(TABLE, delimiter="^").encode(), ["delimiter=^"]),
+        ("in.csv", written(TABLE[1:]).encode(), ["header=false", "text_column=2"]),
+        ("in.csv", written([row[1:] for row in TABLE]).encode(), []),
+        ("in.csv", written(TABLE, quoting=csv.QUOTE_NONE, quotechar=None, escapechar="\\").encode(), ["quoting=false"]),
+        ("data.gz", gzip.compress(written(TABLE).encode()), ["format=csv"]),
+    ],
+)
+def test_tables_are_read_as_in_training(trained, tmp_path, name, content, arguments) -> None:
+    """The oracle is the table that was written, by the csv module."""
+    (tmp_path / name).write_bytes(content)
+    main([f"run={trained}", f"input={tmp_path / name}", f"output={tmp_path / 'out.jsonl'}", *arguments])
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    texts = [text for _, text in TABLE[1:]]
+    assert [record["2" if "header=false" in arguments else "text"] for record in records] == texts
+    assert [record["predicted"] for record in records] == load(trained).predict(texts).tolist()
+
+
+def test_parquet_is_read_and_standard_input_in_every_other_format(trained, tmp_path) -> None:
+    texts = [text for _, text in TABLE[1:]]
+    expected = load(trained).predict(texts).tolist()
+    pq.write_table(pa.table({"n": [[i] for i in range(len(texts))], "text": texts}), tmp_path / "in.parquet")
+    main([f"run={trained}", f"input={tmp_path / 'in.parquet'}", f"output={tmp_path / 'out.jsonl'}"])
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(record["n"], record["text"], record["predicted"]) for record in records] == [
+        ([i], text, label) for i, (text, label) in enumerate(zip(texts, expected, strict=True))
+    ]
+    done = program("predict.py", f"run={trained}", "format=csv", input=written(TABLE, delimiter=";"))
+    assert [row[-2] for row in csv.reader(io.StringIO(done.stdout))] == ["predicted", *expected], done.stderr
+    done = program("predict.py", f"run={trained}", "format=csv", input="text,n\na\n")
+    assert done.returncode != 0
+    assert "standard input, record 1 (line 2): it has 1 fields where the header has 2" in done.stderr
+    done = program("predict.py", f"run={trained}", "format=parquet", "output_format=csv", input="x")
+    assert "a Parquet file cannot be read from standard input" in done.stderr
 
 
 def test_help_lists_every_key(capsys) -> None:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from unrolled.data.cache import TokenCache, label_order, token_cache
 from unrolled.data.config import DataConfig, TextConfig, TorchtextTextConfig
 from unrolled.data.corpus import TokenCorpus
+from unrolled.data.extras import require_extra
 from unrolled.data.files import default_cache_dir
 from unrolled.data.sources.build import build_source
-from unrolled.data.sources.extras import require_extra
 from unrolled.data.sources.source import Notes, Source
 from unrolled.data.split import folds, split_off, stratified_sample
 from unrolled.data.subword import trained_subword

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from unrolled.data.extras import require_extra
 from unrolled.data.files import disk_errors, lock
-from unrolled.data.sources.extras import require_extra
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import UNK
 

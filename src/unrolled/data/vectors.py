@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.data.sources.lines import existing_file, reading
+from unrolled.data.readers.text_file import existing_file, reading
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 

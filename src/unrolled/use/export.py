@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.onnx import register_custom_op_symbolic
 
-from unrolled.data.sources.extras import require_extra
+from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
 from unrolled.nn.encoder import Direction
 from unrolled.pairs import parse_pairs

@@ -1,20 +1,27 @@
-"""`python predict.py run=<directory> input=<file> output=<file>`: texts to classes."""
+"""Classifies the texts of a file or a pipe: `python predict.py run=<directory> input=<file> output=<file>`."""
 
 import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.data.readers.columns import Columns
+from unrolled.data.readers.csv_reader import CsvReader
+from unrolled.data.readers.jsonl_reader import JsonlReader
+from unrolled.data.readers.lines_reader import LinesReader
+from unrolled.data.readers.parquet_reader import ParquetReader
+from unrolled.data.readers.reader import Place, Reader
+from unrolled.data.readers.text_file import STANDARD_INPUT, existing_file
 from unrolled.errors import UserError
 from unrolled.pairs import parse_pairs
-from unrolled.use.documents_io import FORMATS, Reader, Row, Writer, format_of, open_reader, opened_input, opened_output
 from unrolled.use.load import load
+from unrolled.use.output import Writer, opened_output
 from unrolled.use.predictor import TextClassifier
 
 DESCRIPTION = """\
@@ -22,13 +29,36 @@ Classify texts with the model of a run. Columns and order of the input are kept;
 behind them. Memory does not grow with the input.
 """
 
+#: The reader of each format of the input, and the formats of the output.
+READERS: dict[str, type[Reader]] = {
+    "csv": CsvReader,
+    "tsv": CsvReader,
+    "jsonl": JsonlReader,
+    "parquet": ParquetReader,
+    "lines": LinesReader,
+}
+OUTPUTS = ("csv", "tsv", "jsonl", "lines")
+ENDINGS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "lines",
+}
+
 KEYS = {
     "run": "directory of a finished run, or runs/latest",
-    "input": "file (.csv, .tsv, .jsonl, .txt, each also .gz), or - for standard input (-)",
+    "input": "file (.csv, .tsv, .jsonl, .txt, each also .gz, or .parquet), or - for standard input (-)",
     "output": "file, or - for standard output (-)",
-    "format": f"of the input where its name does not tell: {', '.join(FORMATS)} (lines for standard input)",
+    "format": f"of the input where its name does not tell: {', '.join(READERS)} (lines for standard input)",
     "output_format": "of the output (as its name tells, otherwise as the input)",
     "text_column": "name or number from 1 of the column with the text (as in the run, or a common name such as text)",
+    "encoding": "of the input, such as cp1252 (as in the run, or what is found: UTF-8, UTF-16 or UTF-32)",
+    "delimiter": "of a CSV file: one character, or tab (as in the run, or what is found)",
+    "quoting": "whether double quotes enclose fields of a CSV file: true or false (as in the run, or true)",
+    "header": "whether the first record of a CSV file names the columns: true or false (as in the run, or true)",
     "checkpoint": "best, last or a file (the weights that the run has tested)",
     "device": "cpu or cuda (a GPU where there is one)",
 }
@@ -48,12 +78,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--top", type=int, metavar="K", help="the K likeliest classes with their probabilities")
     options, given = parse_pairs(parser, arguments, KEYS, required=["run"])
     source, target = given.get("input", "-"), given.get("output", "-")
-    form = format_of(source, given.get("format"), "format")
-    out_form = (
-        form
-        if target == "-" and "output_format" not in given
-        else format_of(target, given.get("output_format"), "output_format")
-    )
+    form = format_of(source, given.get("format"), "format", tuple(READERS))
+    to_pipe = target == "-" and "output_format" not in given and form in OUTPUTS
+    out_form = form if to_pipe else format_of(target, given.get("output_format"), "output_format", OUTPUTS)
+    file = STANDARD_INPUT if source == "-" else existing_file(source, "input", once=True)
     if (
         "-" not in (source, target)
         and Path(target).exists()
@@ -65,12 +93,9 @@ def main(arguments: Sequence[str]) -> None:
     if options.top is not None and not 1 <= options.top <= len(model.classes_):
         raise UserError(f"--top {options.top}: choose from 1 to {len(model.classes_)}, the number of classes")
     began = time.perf_counter()
-    with opened_input(source) as stream, opened_output(target) as out:
-        try:
-            reader = open_reader(stream, source, form, given.get("text_column"), _trained_on(model))
-            count = _classify(model, reader, out, out_form, options)
-        except UnicodeDecodeError as error:
-            raise UserError(f"input={source} is not UTF-8 ({error}); convert it first") from error
+    reader = reader_for(form, given, model)
+    with opened_output(target) as out:
+        count = _classify(model, reader, file, out, out_form, options)
         if not count:
             raise UserError(f"input={source} is empty: there is no text to classify")
     seconds = time.perf_counter() - began
@@ -80,24 +105,71 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
-def _trained_on(model: TextClassifier) -> list[str]:
-    """The names of the text columns that the run's settings give, if they do."""
-    given = model.classifier.hparams["config"].get("data", {}).get("text_column")
-    return [name for name in (given if isinstance(given, list) else [given]) if isinstance(name, str)]
+def format_of(name: str, given: str | None, key: str, formats: Sequence[str]) -> str:
+    """``given``, or what the ending of file ``name`` says; plain lines for a pipe."""
+    if given is not None:
+        if given not in formats:
+            raise UserError(f"{key}={given}: choose one of {', '.join(formats)}")
+        return given
+    if name == "-":
+        return "lines"
+    path = Path(name)
+    ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    found = ENDINGS.get(ending.lower())
+    if found is None or found not in formats:
+        raise UserError(
+            f"{name}: the ending {ending or 'is missing and'} tells no format; give {key}= one of {', '.join(formats)}"
+        )
+    return found
 
 
-def _classify(model: TextClassifier, reader: Reader, out: Any, form: str, options: argparse.Namespace) -> int:
-    writer = Writer(out, form, reader.columns, added_fields(model.classes_, options.top, options.proba))
-    waiting: deque[Row] = deque()  # rows whose texts the model has taken but not yet classified
+def reader_for(form: str, given: Mapping[str, str], model: TextClassifier) -> Reader:
+    """The reader of the input: as the command line says, otherwise as the run read files of the same format."""
+    kind = READERS[form]
+    own = model.classifier.hparams["config"].get("data", {})
+    settings: dict[str, Any] = {}
+    if str(own.get("_target_")).rpartition(".")[2] == kind.__name__.replace("Reader", "Files"):
+        settings = {key: own[key] for key in kind.KEYS if key in own}
+    if form == "tsv":
+        settings["delimiter"] = "tab"
+    for key in ("encoding", "delimiter", "quoting", "header"):
+        if key in given:
+            if key not in kind.KEYS:
+                raise UserError(f"{key}={given[key]}: files of format {form} have none; leave it out")
+            settings[key] = _flag(key, given[key]) if key in ("quoting", "header") else given[key]
+    asked = given.get("text_column")
+    trained = own.get("text_column")
+    usual = tuple(name for name in (trained if isinstance(trained, list) else [trained]) if isinstance(name, str))
+    text = int(asked) if asked is not None and asked.isdigit() else asked
+    return kind(Columns(text, labelled=False, usual=usual, prefix=""), **settings)
+
+
+def _flag(key: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise UserError(f"{key}={value}: choose true or false")
+    return value.lower() == "true"
+
+
+def _refuse(place: Place, kind: str, message: str) -> None:
+    """A row that cannot be used: without it the output would not have the rows of the input."""
+    raise UserError(f"{place}: {message}")
+
+
+def _classify(
+    model: TextClassifier, reader: Reader, file: Path, out: IO[str], form: str, options: argparse.Namespace
+) -> int:
+    """Write every row with its classes; returns how many there are."""
+    writer = Writer(out, form, added_fields(model.classes_, options.top, options.proba))
+    waiting: deque[tuple[Sequence[str], Sequence[Any]]] = deque()  # rows that the model has not yet classified
 
     def texts() -> Iterator[str]:
-        for row, text in reader.rows():
-            waiting.append(row)
-            yield text
+        for row in reader.rows(file, _refuse):
+            waiting.append((row.names, row.fields))
+            yield " ".join(row.texts)
 
     count = 0
     for proba in model.iter_proba(texts()):
-        writer.write(waiting.popleft(), field_values(proba, model.classes_, options.top, options.proba))
+        writer.write(*waiting.popleft(), field_values(proba, model.classes_, options.top, options.proba))
         count += 1
     return count
 

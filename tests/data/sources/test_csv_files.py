@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unrolled.data.sources import lines
+from unrolled.data.readers import text_file as lines
 from unrolled.data.sources.csv_files import CsvFiles
 from unrolled.data.sources.source import Notes
 from unrolled.errors import UserError
@@ -84,16 +84,6 @@ def test_what_was_written_is_read(
         assert read(path, delimiter=delimiter) == rows
     finally:
         lines.BLOCK = kept
-
-
-def test_lines_are_those_of_the_standard_library_wherever_blocks_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "a\r\nb\rc\n\r\n\rdé春\r\r\n" * 3 + "end"
-    for encoding in ("utf-8", "utf-16", "gb18030", "shift_jis"):
-        content = text.replace("é", "" if encoding == "shift_jis" else "é").encode(encoding)
-        for block in range(1, 12):
-            monkeypatch.setattr(lines, "BLOCK", block)
-            found = list(lines.decoded_lines(io.BytesIO(content), encoding))
-            assert found == list(io.TextIOWrapper(io.BytesIO(content), encoding, newline=""))
 
 
 def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
@@ -180,7 +170,7 @@ def test_quotes_are_characters_where_they_mean_nothing(tmp_path: Path) -> None:
 def test_an_unclosed_quote_in_a_large_file_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unrolled.data.sources.csv_files.LONGEST_RECORD", 5_000)
+    monkeypatch.setattr("unrolled.data.readers.csv_reader.LONGEST_RECORD", 5_000)
     message = refusal('text,label\nfine,pos\n"open,neg\n' + "more words,pos\n" * 10_000, tmp_path)
     assert "record 2 (line 3) to line 3" in message  # a line of 5,000 characters further on, not of 150,000
     assert "not closed" in message

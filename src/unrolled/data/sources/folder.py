@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.files import sha256
-from unrolled.data.sources.files import Place
-from unrolled.data.sources.lines import check_encoding, find_encoding, reading
+from unrolled.data.readers.text_file import check_encoding, find_encoding, reading
+from unrolled.data.sources.files import check_choices
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.errors import UserError
 
@@ -42,10 +42,7 @@ class Folder(Source):
     ) -> None:
         if train is None:
             raise UserError("data.train is not set: it names the directory that holds one directory for each class")
-        if empty not in ("keep", "drop"):
-            raise UserError(f"data.empty must be keep or drop, got {empty!r}")
-        if bad_rows not in ("stop", "drop"):
-            raise UserError(f"data.bad_rows must be stop or drop, got {bad_rows!r}")
+        check_choices(empty, bad_rows)
         check_encoding(encoding)
         self.encoding = encoding
         self.empty = empty
@@ -98,7 +95,7 @@ class Folder(Source):
     def _bad(self, notes: Notes, file: Path, reason: str) -> None:
         if self.bad_rows == "stop":
             raise UserError(f"{file}: {reason}; set data.encoding, or set data.bad_rows=drop to leave such files out")
-        notes.add("file that is no text dropped", str(Place(file)))
+        notes.add("file that is no text dropped", str(file))
 
 
 def _existing_directory(path: str, key: str) -> Path:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unrolled.data.extras import require_extra
 from unrolled.data.files import sha256
-from unrolled.data.sources.columns import check_column, find_columns
-from unrolled.data.sources.extras import require_extra
-from unrolled.data.sources.jsonl import plain
+from unrolled.data.readers.columns import Columns
+from unrolled.data.readers.reader import plain
 from unrolled.data.sources.source import Document, Notes, Source
 from unrolled.errors import UserError
 
@@ -46,16 +46,11 @@ class HuggingFace(Source):
         if path is None:
             raise UserError("data.path is not set: it names a data set of the hub, as stanfordnlp/imdb, or a directory")
         require_extra("datasets", "hub", "data=huggingface")
-        if text_column is not None:
-            check_column("text_column", text_column, several=True)
-        if label_column is not None:
-            check_column("label_column", label_column, several=False)
         self.path = path
         self.subset = subset
         self.revision = revision
         self.names = {"train": train, "valid": valid, "test": test}
-        self.text_column = text_column
-        self.label_column = label_column
+        self.columns = Columns(text_column, label_column)
         self.name = Path(path).name or path
         self.tables: dict[str, Any] = {}
 
@@ -103,12 +98,13 @@ class HuggingFace(Source):
                 for row in table:
                     running.update(json.dumps(row, default=str, sort_keys=True).encode())
             files[split] = [running.hexdigest(), len(table)]
-        return {"reader": "HuggingFace", "files": files, "columns": [self.text_column, self.label_column]}
+        return {"reader": "HuggingFace", "files": files, "columns": [self.columns.text, self.columns.label]}
 
     def documents(self, split: str, notes: Notes) -> Iterator[Document]:
         table = self.tables[split]
         where = self.where(split)
-        texts, label = find_columns(table.column_names, self.text_column, self.label_column, where)
+        texts, label = self.columns.find(table.column_names, where)
+        assert label is not None
         text_names = [table.column_names[index] for index in texts]
         label_name = table.column_names[label]
         class_names = getattr(table.features[label_name], "names", None)

@@ -1,4 +1,4 @@
-"""Text files as users have them: plain or gzipped, in any encoding, read by lines with the place of each mistake."""
+"""Text files, plain or gzipped and in any encoding, read line by line; what is wrong is said with its place."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import codecs
 import gzip
 import io
 import os
+import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -16,6 +17,7 @@ from unrolled.errors import UserError
 
 BLOCK = 1 << 20  # bytes that are read and decoded at once
 SAMPLE = 1 << 16  # bytes from which the encoding is told
+STANDARD_INPUT = Path("standard input")  # stands for it; files that users name have absolute paths
 
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
 _BOMS = {
@@ -27,12 +29,13 @@ _BOMS = {
 }
 
 
-def existing_file(path: str | Path, key: str) -> Path:
+def existing_file(path: str | Path, key: str, once: bool = False) -> Path:
     """The absolute path of a file that can be read.
 
     Args:
         path: as the user gave it; relative ones count from the working directory.
         key: the configuration key it stands in.
+        once: whether it is read only once, so that a pipe will do.
 
     Raises:
         UserError: there is no such file, or it is a directory or cannot be read.
@@ -45,6 +48,8 @@ def existing_file(path: str | Path, key: str) -> Path:
             raise UserError(f"{key}={path} is a directory, not a file; for one directory per class choose data=folder")
         if not file.exists():
             raise UserError(f"{key}={path} does not exist (looked for {file}); give the path of a file")
+        if once and file.is_fifo():
+            return file
         if not file.is_file():
             raise UserError(f"{key}={path} is no regular file (it is read more than once); copy it to a file")
         if not os.access(file, os.R_OK):
@@ -58,15 +63,18 @@ def existing_file(path: str | Path, key: str) -> Path:
 
 @contextmanager
 def reading(path: Path) -> Iterator[BinaryIO]:
-    """Open a plain or gzipped file; whatever is wrong with the disk or the compression is said in one sentence."""
+    """Open a plain or gzipped file, or `STANDARD_INPUT`.
+
+    Raises:
+        UserError: it is of another kind, its compression is damaged, or it cannot be read.
+    """
     try:
-        with path.open("rb") as plain:
-            magic = plain.read(4)
-            plain.seek(0)
+        with nullcontext(sys.stdin.buffer) if path == STANDARD_INPUT else path.open("rb") as plain:
+            magic = cast("io.BufferedReader", plain).peek(4)
             if magic.startswith(_ZIP):
                 raise UserError(f"{path} is a zip archive or an Excel workbook; unpack it or save it as CSV")
             if magic.startswith(_PARQUET):
-                raise UserError(f"{path} is a Parquet file; choose data=parquet")
+                raise UserError(f"{path} is a Parquet file; choose data=parquet, or format=parquet in predict.py")
             if magic.startswith(_GZIP):
                 with gzip.open(plain) as unpacked:
                     yield cast("BinaryIO", unpacked)
@@ -97,15 +105,17 @@ def find_encoding(sample: bytes) -> str:
     return "utf-8"
 
 
-def check_encoding(encoding: str | None) -> None:
-    """Refuse an encoding that Python does not have."""
+def check_encoding(encoding: str | None, prefix: str = "data.") -> None:
+    """Refuse an encoding that Python does not have; ``prefix``: what stands before the key in the message."""
     if encoding is not None:
         try:
             known = codecs.lookup(encoding)._is_text_encoding
         except (LookupError, ValueError):
             known = False
         if not known:
-            raise UserError(f"data.encoding={encoding} is no text encoding; choose one such as utf-8, cp1252 or utf-16")
+            raise UserError(
+                f"{prefix}encoding={encoding} is no text encoding; choose one such as utf-8, cp1252 or utf-16"
+            )
 
 
 class DecodingError(Exception):

@@ -1,0 +1,66 @@
+"""Reader of Parquet files, in batches with pyarrow (extra ``parquet``)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from unrolled.data.extras import require_extra
+from unrolled.data.readers.columns import Columns
+from unrolled.data.readers.reader import BadRow, Place, Reader, Row, plain
+from unrolled.data.readers.text_file import STANDARD_INPUT
+from unrolled.errors import UserError
+
+log = logging.getLogger(__name__)
+
+BATCH = 1024  # rows in memory at once, besides the compressed row group
+
+
+class ParquetReader(Reader):
+    """Values are taken as JSON writes them, null as nothing.
+
+    Where a class is read (in training), rows have the columns of text and class only.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        require_extra("pyarrow", "parquet", "data=parquet" if columns.labelled else "a Parquet file")
+        super().__init__(columns)
+
+    def rows(self, file: Path, bad_row: BadRow) -> Iterator[Row]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if file == STANDARD_INPUT:
+            raise UserError("a Parquet file cannot be read from standard input; give the path of a file")
+        place = Place(file)
+        try:
+            with pq.ParquetFile(file) as table:
+                schema = table.schema_arrow
+                texts, label = self.columns.find(schema.names, str(file))
+                chosen = texts if label is None else [*texts, label]
+                for index in chosen:
+                    if pa.types.is_nested(schema.field(index).type):
+                        kind = schema.field(index).type
+                        raise UserError(
+                            f"{file}: column {schema.names[index]!r} holds {kind}, not text; choose another"
+                        )
+                log.info(
+                    "%s: text %s, class %r.",
+                    file,
+                    " + ".join(repr(schema.names[index]) for index in texts),
+                    None if label is None else schema.names[label],
+                )
+                read = chosen if self.columns.labelled else range(len(schema.names))
+                names = [schema.names[index] for index in read]
+                at = [read.index(index) for index in texts]
+                for batch in table.iter_batches(batch_size=BATCH):
+                    for row in zip(*(batch.column(index).to_pylist() for index in read), strict=True):
+                        place.record += 1
+                        label_text = plain(row[-1]) if self.columns.labelled else ""
+                        yield Row(place, [plain(row[index]) for index in at], label_text, names, row)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{file} cannot be read as Parquet after record {place.record} ({reason}); write or download it again"
+            ) from error

@@ -1,0 +1,82 @@
+"""What the readers of all file formats share: tables read row by row, each row with the place where it stands."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from unrolled.data.readers.columns import Columns
+from unrolled.data.readers.text_file import DecodingError
+from unrolled.errors import UserError
+
+
+@dataclass
+class Place:
+    """A row of a file; turned into words only when something is wrong there."""
+
+    file: Path
+    record: int = 0  # from 1, the header not counted
+    line: int = 0  # from 1, where the record begins; 0 where a format has no lines
+
+    def __str__(self) -> str:
+        return f"{self.file}, record {self.record}" + (f" (line {self.line})" if self.line else "")
+
+
+class Row(NamedTuple):
+    """One row of a table."""
+
+    place: Place  # where it stands; the reader goes on to change it when the next row is asked for
+    texts: list[str]  # of the columns with text
+    label: str  # of the column with the class; empty where none is read
+    names: Sequence[str]  # of all columns
+    fields: Sequence[Any]  # of all columns, as the file has them
+
+
+#: Called with the place, the kind and the message of a row that cannot be used; raises, or returns to leave it out.
+BadRow = Callable[[Place, str, str], None]
+
+
+class Reader(ABC):
+    """Reads tables of one file format; training and prediction use the same."""
+
+    #: Arguments of the constructor besides ``columns``, which are keys of the configuration, too.
+    KEYS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    def settings(self) -> dict[str, Any]:
+        """How files are read, as plain values."""
+        asked = {"text_column": self.columns.text, "label_column": self.columns.label}
+        return asked | {key: getattr(self, key) for key in self.KEYS}
+
+    @abstractmethod
+    def rows(self, file: Path, bad_row: BadRow) -> Iterator[Row]:
+        """The rows of ``file`` (`STANDARD_INPUT` for a pipe), one at a time.
+
+        Raises:
+            UserError: the file is not of this format, or lacks the columns.
+        """
+
+    def undecodable(self, place: Place, error: DecodingError, column: str = "") -> UserError:
+        """The message about bytes in the record after ``place`` that are no text."""
+        return UserError(
+            f"{place.file}, record {place.record + 1} (line {error.line}){column}: {error}; set "
+            f"{self.columns.prefix}encoding to the file's encoding (often cp1252 or latin-1), or save it as UTF-8"
+        )
+
+
+def plain(value: Any) -> str:
+    """A value of a table as text: strings as they are, None as nothing, others as JSON writes them.
+
+    Halves of characters outside the basic plane (lone surrogates, which JSON can write and UTF-8 cannot) are replaced.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
