@@ -1,0 +1,156 @@
+"""Builds and loads the native time loops, recurrences.cpp, with the C++ compiler that is there, once for each machine.
+
+`python -m unrolled.nn.engines.native` builds them ahead of the first use.
+"""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from unrolled.nn.engines import reference
+
+log = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).with_name("recurrences.cpp")
+
+
+@functools.cache
+def reason_missing() -> str:
+    """Why there is no native code in this process, or "" if there is: builds it if that has not been done."""
+    try:
+        load()
+    except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = next((line for line in lines if "error:" in line), lines[0])
+        log.warning(
+            "The native recurrences cannot be built here (%s), so their Python version runs, several times slower.",
+            reason,
+        )
+        return reason
+    return ""
+
+
+def loops() -> ModuleType | Any:
+    """The native functions, or where they cannot be built those of `reference`, which have the same signatures."""
+    return reference if reason_missing() else torch.ops.unrolled
+
+
+def load(cache: Path | None = None) -> Path:
+    """Load the native functions into torch.ops.unrolled, after building them if no one has.
+
+    Args:
+        cache: folder for the library, by default `cache_dir()`
+
+    Returns:
+        the library
+
+    Raises:
+        OSError, RuntimeError, ImportError, subprocess.SubprocessError: no compiler, or it failed, or the folder cannot
+            be written
+    """
+    library = (cache or cache_dir()) / f"recurrences-{_key()}.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(library.with_suffix(".lock")):
+            if not library.exists():
+                _build(library)
+    if not hasattr(torch.ops.unrolled, "lstm_forward"):  # building loads as well, and twice would end the process
+        torch.ops.load_library(str(library))
+    return library
+
+
+def cache_dir() -> Path:
+    """`$UNROLLED_CACHE/engines` if set, else `.cache/unrolled/engines` of the project, else in the user's ~/.cache."""
+    project = Path(__file__).resolve().parents[4]
+    if os.environ.get("UNROLLED_CACHE"):
+        base = Path(os.environ["UNROLLED_CACHE"]).expanduser().absolute()
+    elif (project / "pyproject.toml").is_file() and (project / "conf").is_dir():
+        base = project / ".cache" / "unrolled"
+    else:
+        base = Path.home() / ".cache" / "unrolled"
+    return base / "engines"
+
+
+def _flags() -> list[str]:
+    """Compiler flags: ATen's vectors as wide as the CPU has them."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability not in ("AVX512", "AVX2"):
+        capability = "DEFAULT"
+    flags = ["-O3", "-fopenmp", "-fno-math-errno", f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
+    return [*flags, "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"]
+
+
+def _key() -> str:
+    """What the library depends on: the source, torch, Python, the flags, and the CPU that `native` stands for."""
+    cpu = platform.machine()
+    with contextlib.suppress(OSError):  # not Linux
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu += "".join(sorted({line for line in lines if line.startswith(("flags", "Features"))}))
+    parts = [torch.__version__, sys.version, cpu, *_flags(), os.environ.get("CXX", "c++")]
+    return hashlib.sha256("\0".join(parts).encode() + SOURCE.read_bytes()).hexdigest()[:16]
+
+
+def _build(library: Path) -> None:
+    """Compile into a folder of its own and move the result into place, so that nobody sees half a library."""
+    from torch.utils import cpp_extension  # imports setuptools: only when there is something to build
+
+    started = time.perf_counter()
+    log.info("Building the native recurrences (once for this machine, about 20 s).")
+    with tempfile.TemporaryDirectory(dir=library.parent) as directory, _ninja_on_path():
+        cpp_extension.load(
+            "unrolled_recurrences",
+            [str(SOURCE)],
+            extra_cflags=_flags(),
+            extra_ldflags=["-fopenmp"],
+            build_directory=directory,
+            is_python_module=False,
+        )
+        (built,) = (path for path in Path(directory).iterdir() if path.suffix in (".so", ".dylib"))
+        shutil.copy(built, built.with_suffix(".copy"))
+        built.with_suffix(".copy").replace(library)
+    log.info("Built the native recurrences in %.0f s.", time.perf_counter() - started)
+
+
+@contextlib.contextmanager
+def _ninja_on_path() -> Iterator[None]:
+    """The build tool of the `ninja` package, also where its environment has not been activated."""
+    before = os.environ.get("PATH", "")
+    if importlib.util.find_spec("ninja"):
+        import ninja
+
+        os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Wait until no other process builds. The file stays, and a file system without locks builds twice, no worse."""
+    with path.open("a") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not reason_missing():
+        log.info("The native recurrences are in %s.", cache_dir())
