@@ -8,11 +8,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from unrolled.config import register
 from unrolled.entry import guarded, launch
 from unrolled.train.run import train
 
-register()
 OmegaConf.register_new_resolver("root", lambda path: str(Path(__file__).resolve().parent / path), replace=True)
 
 

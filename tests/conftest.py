@@ -15,7 +15,6 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from torch.utils.tensorboard import SummaryWriter
 
-from unrolled.config import register
 from unrolled.data.corpus import TokenCorpus
 from unrolled.train.results import RunResult, load_result, recorded_run, save_predictions
 
@@ -98,7 +97,6 @@ def compose_config() -> Callable[..., DictConfig]:
     """conf/ composed with overrides."""
 
     def composed(*overrides: str) -> DictConfig:
-        register()
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
             return compose("config", overrides=list(overrides))

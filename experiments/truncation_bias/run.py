@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from unrolled.data.config import OrangeTablesConfig, TextConfig
+from unrolled.data.config import TextConfig, data_config
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
@@ -153,7 +153,12 @@ def main() -> int:
     if arguments.quick:
         sizes = Sizes((2, 8), ("last",), max_tokens=24, hidden_size=8, batches=2, batch_size=8, steps=2, limit=400)
     torch.set_num_threads(1)
-    data = OrangeTablesConfig(corpus="newsgroups", max_tokens=sizes.max_tokens, limit=sizes.limit)
+    data = data_config(
+        _target_="unrolled.data.sources.orange.OrangeTables",
+        corpus="newsgroups",
+        max_tokens=sizes.max_tokens,
+        limit=sizes.limit,
+    )
     rows = study(prepare(data, TextConfig(kind="words"), seed=0), sizes)
     table(rows).show()
     write(rows, sizes, output)

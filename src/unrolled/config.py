@@ -1,249 +1,103 @@
-"""The typed schema of conf/: every key that is ours, its type, its unit, and the rules between keys.
+"""Checks of a composed config: every key is known, every value has the type and keeps the rules of its key.
 
-A misspelt key or a wrong type stops when Hydra composes the config; a rule is checked when the composed config becomes
-these objects, the first thing a run does. Nothing has been loaded or written by then.
+A group of conf/ is one call: its keys are the arguments of the class or function that `_target_` names, and are held
+against that signature. What belongs to no constructor (`tbptt`, `data`, `text`, `checkpoint` and the keys of no group)
+has a dataclass here or in data/config.py. Ranges are checked by whoever is constructed.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from unrolled.data.config import SCHEMAS as DATA_SCHEMAS
+from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
 from unrolled.errors import UserError
-from unrolled.nn.build import IMPLEMENTATIONS
-from unrolled.nn.pooling import POOLINGS
-from unrolled.tbptt.losses import CHUNK_LOSSES
 
 SCHEDULES = ("documents", "stream")
 GRADIENTS = ("truncated", "exact")
 MEMORIES = ("retain", "recompute")
 
+PROVIDED = {  # arguments that the program gives
+    "model": ("input_size",),
+    "embedding": ("num_embeddings",),
+    "pooling": ("width",),
+    "optimizer": ("params",),
+    "scheduler": ("optimizer", "total_steps"),
+    "logger": ("save_dir",),
+    "trainer": ("callbacks", "logger", "plugins", "enable_progress_bar", "default_root_dir"),
+}
+ASIDE = {"pooling": ("dropout",)}  # keys of a group that are no arguments of its `_target_`: the head's dropout
+NEEDED = {  # what only the user knows
+    "data.train": "it names the training documents, a file or a directory, as data.train=my.csv",
+    "data.path": "it names a data set of the hub, as stanfordnlp/imdb, or a directory",
+}
+SYNONYMS = {  # what people type first -> the key that exists
+    "batch": "tbptt.batch_size",
+    "bs": "tbptt.batch_size",
+    "chunk": "tbptt.chunk_len",
+    "chunk_length": "tbptt.chunk_len",
+    "clip": "trainer.gradient_clip_val",
+    "dataset": "data",
+    "device": "trainer.accelerator",
+    "early_stopping": "callbacks.early_stopping",
+    "encoder": "model",
+    "epochs": "trainer.max_epochs",
+    "gpus": "trainer.devices",
+    "layers": "model.num_layers",
+    "learning_rate": "optimizer.lr",
+    "readout": "pooling",
+    "steps": "trainer.max_steps",
+    "tokenizer": "text",
+}
+
 
 def require(holds: bool, key: str, value: Any, rule: str) -> None:
     """Stop with one message that names the key, the value and the rule, unless it holds."""
     if not holds:
-        raise UserError(f"{key}={'null' if value is None else value}: {rule}")
+        raise UserError(f"{key}={shown(value)}: {rule}")
 
 
-def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+def shown(value: Any) -> str:
+    """``value`` as one types it on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def one_of(key: str, value: Any, choices: Sequence[str]) -> None:
     """Stop unless ``value`` is one of ``choices``."""
     require(value in choices, key, value, f"choose one of {', '.join(choices)}")
 
 
-@dataclass
-class ModelConfig:
-    """The encoder (`model.*`): the arguments of the function in encoders/build.py that `_target_` names."""
-
-    _target_: str = MISSING
-    implementation: str = "handwritten"  # handwritten: from the equations in cells/; official: torch.nn
-    hidden_size: int = 128  # H, features of the recurrent memory
-    num_layers: int = 1
-    bidirectional: bool = False  # H features in each direction
-    dropout: float = 0.0  # share of a layer's outputs zeroed before the next layer
-    proj_size: int = 0  # P, features of the LSTM's projected output; 0: no projection
-    shortcut: bool = True  # outputs have the inputs beside them, so the pooling sees the words, too
-
-    def __post_init__(self) -> None:
-        one_of("model.implementation", self.implementation, IMPLEMENTATIONS)
-        require(self.hidden_size > 0, "model.hidden_size", self.hidden_size, "must be at least 1")
-        require(self.num_layers > 0, "model.num_layers", self.num_layers, "must be at least 1")
-        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "a share of elements to zero, from 0 to below 1")
-        require(self.proj_size >= 0, "model.proj_size", self.proj_size, "must be 0 (no projection) or more")
-
-
-@dataclass
-class RecurrentConfig(ModelConfig):
-    """What the handwritten recurrences offer beyond torch.nn; off by default, so that both are equal."""
-
-    orthogonal: bool = False  # recurrent weights start as orthogonal matrices (Saxe et al. 2014)
-    learned_state: bool = False  # the state before the first token is a parameter
-    input_dropout: float = 0.0  # share of input features dropped for a whole document (Gal & Ghahramani 2016)
-    layer_dropout: float = 0.0  # the same between layers
-    weight_dropout: float = 0.0  # share of recurrent weights dropped for a step (DropConnect; Merity et al. 2018)
-    zoneout_hidden: float = 0.0  # probability for a unit of h to keep its value in a step (Krueger et al. 2017)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _extras_off(self, RecurrentConfig)
-        for name in RecurrentConfig.__annotations__:
-            value = getattr(self, name)
-            require(0 <= value < 1 or value is True, f"model.{name}", value, "a share, from 0 to below 1")
-
-
-def _extras_off(model: ModelConfig, extras: type) -> None:
-    for name in extras.__annotations__:
-        value = getattr(model, name)
-        if model.implementation == "official" and value not in (None, False):
-            raise UserError(
-                f"model.{name}={value}: torch.nn has no such option; choose model.implementation=handwritten, "
-                f"or leave model.{name} at {getattr(extras, name)}"
-            )
-
-
-@dataclass
-class RNNConfig(RecurrentConfig):
-    """Elman's network (1990)."""
-
-    nonlinearity: str = "tanh"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("model.nonlinearity", self.nonlinearity, ("tanh", "relu", "identity"))
-        require(
-            self.nonlinearity != "identity" or self.implementation == "handwritten",
-            "model.nonlinearity",
-            self.nonlinearity,
-            "torch.nn.RNN has tanh and relu only; choose model.implementation=handwritten",
-        )
-        _no_projection(self, "an RNN")
-
-
-@dataclass
-class LSTMConfig(RecurrentConfig):
-    """Long short-term memory, with `proj_size` LSTMP."""
-
-    forget_bias: float | None = None  # first value of the forget gate's bias; null: uniform, as torch has it
-    chrono: int | None = (
-        None  # longest span of the memory in tokens: first biases of its gates (Tallec & Ollivier 2018)
-    )
-    zoneout_cell: float = 0.0  # probability for a unit of c to keep its value in a step
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _extras_off(self, LSTMConfig)
-        require(0 <= self.zoneout_cell < 1, "model.zoneout_cell", self.zoneout_cell, "a share, from 0 to below 1")
-        _chrono(self.chrono)
-        rule = f"model.forget_bias={self.forget_bias} sets the same bias: leave one of the two at null"
-        require(self.forget_bias is None or self.chrono is None, "model.chrono", self.chrono, rule)
-        require(
-            self.proj_size == 0 or self.proj_size < self.hidden_size,
-            "model.proj_size",
-            self.proj_size,
-            f"must be smaller than model.hidden_size={self.hidden_size}; for no projection choose model=lstm",
-        )
-
-
-@dataclass
-class WrittenOutLSTMConfig(ModelConfig):
-    """The LSTM in another layout (`model=lstm_per_gate`, `model=lstm_single_matrix`): to be read, and to be checked."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.implementation == "handwritten",
-            "model.implementation",
-            self.implementation,
-            "this layout is handwritten only; for torch.nn's LSTM choose model=lstm",
-        )
-        require(
-            self.proj_size == 0 or self.proj_size < self.hidden_size,
-            "model.proj_size",
-            self.proj_size,
-            f"must be smaller than model.hidden_size={self.hidden_size}, or 0 for no projection",
-        )
-
-
-@dataclass
-class GRUConfig(RecurrentConfig):
-    """Gated recurrent unit."""
-
-    chrono: int | None = None  # longest span of the memory in tokens: first bias of its gate (Tallec & Ollivier 2018)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _extras_off(self, GRUConfig)
-        _chrono(self.chrono)
-        _no_projection(self, "a GRU")
-
-
-@dataclass
-class CustomConfig(RecurrentConfig):
-    """A cell of one's own, over time."""
-
-    cell: str = MISSING  # the dotted path of a class derived from unrolled.nn.cells.Cell
-    cell_options: dict[str, Any] = field(default_factory=dict)  # further arguments of that class
-    zoneout_cell: float = 0.0  # probability for a unit of a second state to keep its value in a step
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.implementation == "handwritten",
-            "model.implementation",
-            self.implementation,
-            f"torch.nn has no {self.cell}; choose handwritten",
-        )
-        require(0 <= self.zoneout_cell < 1, "model.zoneout_cell", self.zoneout_cell, "a share, from 0 to below 1")
-
-
-def _chrono(chrono: int | None) -> None:
-    require(chrono is None or chrono >= 2, "model.chrono", chrono, "a span of at least 2 tokens, or null")
-
-
-def _no_projection(model: ModelConfig, what: str) -> None:
-    require(model.proj_size == 0, "model.proj_size", model.proj_size, f"{what} has no projection; choose model=lstmp")
-
-
-@dataclass
-class MemorylessConfig(ModelConfig):
-    """A linear map of each token (`model=memoryless`): what remains when recurrence is taken away.
-
-    It has the keys of the others, so that one sweep can run over all of them; both implementations are the same layer.
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _no_projection(self, "a linear map")
-        for name, only in (("num_layers", 1), ("bidirectional", False), ("dropout", 0.0)):
-            value = getattr(self, name)
-            require(value == only, f"model.{name}", value, f"model=memoryless is one linear layer: leave it at {only}")
-
-
-@dataclass
-class EmbeddingConfig:
-    """Token vectors (`embedding.*`)."""
-
-    _target_: str = MISSING
-    embedding_dim: int = 128  # E
-    dropout: float = 0.0  # share of vector elements zeroed
-    word_dropout: float = 0.0  # share of tokens read as unknown
-
-    def __post_init__(self) -> None:
-        require(self.embedding_dim > 0, "embedding.embedding_dim", self.embedding_dim, "must be at least 1")
-        require(0 <= self.dropout < 1, "embedding.dropout", self.dropout, "a share, from 0 to below 1")
-        require(0 <= self.word_dropout < 1, "embedding.word_dropout", self.word_dropout, "a share, from 0 to below 1")
-
-
-@dataclass
-class PoolingConfig:
-    """One vector per document (`pooling.*`)."""
-
-    name: str = "concat"
-    dropout: float = 0.0  # share of the document vector zeroed before the head
-
-    def __post_init__(self) -> None:
-        one_of("pooling.name", self.name, POOLINGS)
-        require(0 <= self.dropout < 1, "pooling.dropout", self.dropout, "a share, from 0 to below 1")
+def share(key: str, value: Any) -> None:
+    """Stop unless ``value`` is a share of elements that are zeroed."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    require(number and 0 <= value < 1, key, value, "a share, from 0 to below 1")
 
 
 @dataclass
 class TBPTTConfig:
-    """How documents are cut in time and meet training steps (`tbptt.*`)."""
+    """How documents are cut in time and meet training (`tbptt.*`); conf/config.yaml says what each key means."""
 
-    schedule: str = "documents"  # a step is a batch of whole documents, or one chunk of every slot (stream)
-    chunk_len: int | None = 100  # time steps per chunk; null: a document is one chunk, full BPTT
-    batch_size: int = 64  # documents per optimizer step, or slots
-    gradient: str = "truncated"  # the state's gradient stops at chunk boundaries; exact: it does not
-    memory: str = "retain"  # of all activations; recompute: of one chunk, the others are computed again
-    carry: bool = True  # hand the state on; false: every chunk starts afresh
-    loss: str = "final"  # stream: which chunks of a document have a loss
-    k1: int | None = None  # stream: new tokens per optimizer step (Williams & Peng 1990); null: k2
-    k2: int | None = None  # stream: tokens that a step's gradient goes back; null: chunk_len, which is the same
-    eval_batch_size: int = 128  # documents side by side in validation and test
+    schedule: str = "documents"
+    chunk_len: int | None = 100
+    batch_size: int = 64
+    gradient: str = "truncated"
+    memory: str = "retain"
+    carry: bool = True
+    loss: str = "final"
+    k1: int | None = None
+    k2: int | None = None
+    eval_batch_size: int = 128
 
     def __post_init__(self) -> None:
+        from unrolled.tbptt.losses import CHUNK_LOSSES  # not at the top: it imports torch
+
         one_of("tbptt.schedule", self.schedule, SCHEDULES)
         one_of("tbptt.gradient", self.gradient, GRADIENTS)
         one_of("tbptt.memory", self.memory, MEMORIES)
@@ -332,67 +186,336 @@ class CheckpointConfig:
 
 @dataclass
 class Config:
-    """The whole config; groups that hold other libraries' arguments stay free."""
+    """The whole config. Groups that are arguments of a constructor stay as Hydra composed them."""
 
-    seed: int = 0  # of initial weights, validation split, shuffling and dropout
-    name: str = MISSING  # shown in TensorBoard and tables
-    threads: int | None = None  # CPU threads of torch; null: as torch finds them
-    output_dir: str = MISSING  # of all runs
-    class_weights: str = "equal"  # of the documents in the training loss; balanced: every class has the same part
-    label_smoothing: float = 0.0  # share of the target spread over all classes in training (Szegedy et al. 2016)
-    dry_run: bool = False  # check everything, show the data and the model, and stop before training
-    data: Any = MISSING
-    text: Any = MISSING
-    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
-    model: Any = MISSING
-    pooling: PoolingConfig = field(default_factory=PoolingConfig)
-    tbptt: TBPTTConfig = field(default_factory=TBPTTConfig)
-    optimizer: Any = MISSING
-    scheduler: Any = None
-    trainer: Any = MISSING
-    logger: Any = None
-    callbacks: Any = None
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    resume: str | None = None  # the directory of a run to go on with, by its own settings
+    data: DataConfig
+    text: TextConfig
+    tbptt: TBPTTConfig
+    checkpoint: CheckpointConfig
+    embedding: DictConfig
+    model: DictConfig
+    pooling: DictConfig
+    optimizer: DictConfig
+    trainer: DictConfig
+    name: str
+    output_dir: str
+    scheduler: DictConfig | None = None
+    logger: DictConfig | None = None
+    callbacks: DictConfig | None = None
+    seed: int = 0
+    threads: int | None = None
+    class_weights: str = "equal"
+    label_smoothing: float = 0.0
+    dry_run: bool = False
+    resume: str | None = None
     choices: Any = None  # written by the run: which data, text and model were chosen by name
 
     def __post_init__(self) -> None:
         require(self.threads is None or self.threads > 0, "threads", self.threads, "at least 1, or null")
         one_of("class_weights", self.class_weights, ("equal", "balanced"))
-        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share, from 0 to below 1")
+        share("label_smoothing", self.label_smoothing)
         require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
-        if self.tbptt.schedule == "stream" and getattr(self.model, "bidirectional", False):
+        if self.tbptt.schedule == "stream" and self.model.get("bidirectional", False):
             rule = "the backward direction knows its own window only and cannot be read again; set tbptt.k1 to k2"
             require(self.tbptt.k1 == self.tbptt.k2, "tbptt.k1", self.tbptt.k1, f"with model.bidirectional=true {rule}")
 
 
-def register() -> None:
-    """Make the schema known to Hydra, for the `defaults` of conf/."""
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    models = {
-        "rnn": RNNConfig,
-        "lstm": LSTMConfig,
-        "lstm_written_out": WrittenOutLSTMConfig,
-        "gru": GRUConfig,
-        "custom": CustomConfig,
-        "memoryless": MemorylessConfig,
-    }
-    groups = {"schema/model": models, **DATA_SCHEMAS}
-    for group, nodes in groups.items():
-        for name, node in nodes.items():
-            store.store(group=group, name=name, node=node)
+TYPED = {"tbptt": TBPTTConfig, "checkpoint": CheckpointConfig, "text": TextConfig}
+OPTIONAL = ("scheduler", "logger")
+GROUPS = ("embedding", "model", "pooling", "optimizer", "scheduler", "trainer", "logger")
 
 
 def checked(config: DictConfig) -> Config:
-    """The composed config as objects, every rule checked.
+    """The composed config as objects, every key, type and rule checked.
+
+    A whole number where a fraction belongs becomes one in ``config`` itself, so that equal settings are equal.
 
     Raises:
-        UserError: a value breaks a rule, or an interpolation leads nowhere
+        UserError: a key is not known or not set, a value has the wrong type or breaks a rule, or an interpolation
+            leads nowhere
     """
     try:
-        checked = OmegaConf.to_object(config)
+        composed = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from error
-    assert isinstance(checked, Config)
-    return checked
+    assert isinstance(composed, dict)
+    keys: dict[str, Any] = {str(key): value for key, value in composed.items() if key != "hydra"}
+    _require_values(keys)
+    known = [each.name for each in fields(Config)]
+    for key in keys:
+        if key not in known:
+            raise unknown_key(key, known)
+    sections = [*GROUPS, "data", *TYPED]
+    scalars = {key: value for key, value in keys.items() if key not in (*sections, "callbacks", "choices")}
+    typed: dict[str, Any] = typed_values("", Config, scalars)
+    for key, section in TYPED.items():
+        typed[key] = typed_values(key, section, _mapping(key, keys.get(key)))
+    typed["data"] = _data_values(_mapping("data", keys.get("data")))
+    for group in GROUPS:
+        typed[group] = _call_values(group, keys.get(group))
+        if typed[group] is None and group not in OPTIONAL:
+            raise UserError(f"{group}=null: a run needs one; choose one of the files in conf/{group}/")
+    if keys.get("callbacks") is not None:
+        callbacks = _mapping("callbacks", keys["callbacks"])
+        typed["callbacks"] = {name: _call_values(f"callbacks.{name}", given) for name, given in callbacks.items()}
+    _write(config, typed)
+    check_model(typed["model"])
+    _check_embedding(typed["embedding"])
+    _check_pooling(typed["pooling"])
+    objects = {key: section(**typed[key]) for key, section in TYPED.items()}
+    whole = {group: config.get(group) for group in (*GROUPS, "callbacks", "choices")}
+    return Config(**{key: typed[key] for key in scalars}, **whole, **objects, data=data_config(**typed["data"]))
+
+
+def unknown_key(key: str, existing: Iterable[str]) -> UserError:
+    """The message for a ``key`` that does not exist, with those of ``existing`` that were most likely meant."""
+    meant = nearest(key, list(existing))
+    return UserError(f"{key}: there is no such key" + (f"; did you mean {' or '.join(meant)}?" if meant else ""))
+
+
+def nearest(key: str, existing: Sequence[str]) -> list[str]:
+    """Which of ``existing`` may be meant by ``key``: none, one, or several that are equally good."""
+    first, _, rest = key.partition(".")
+    if first in SYNONYMS and first not in existing:
+        renamed = SYNONYMS[first]
+        return [renamed] if not rest else nearest(f"{renamed}.{rest}", existing) or [renamed]
+    if key in existing:
+        return [key]
+    last = key.rpartition(".")[2]
+    same = [each for each in existing if each.rpartition(".")[2] == last]
+    if same:
+        beside = [each for each in same if each.startswith(f"{first}.")]
+        return beside or same
+    if last in SYNONYMS and SYNONYMS[last] in existing:
+        return [SYNONYMS[last]]
+    above = key.rpartition(".")[0]
+    siblings = [each for each in existing if each.rpartition(".")[0] == above]
+    begun = [each for each in siblings if len(last) > 1 and each.rpartition(".")[2].startswith(last)]
+    if begun:
+        return [min(begun, key=len)]
+    names = {each.rpartition(".")[2]: each for each in reversed(siblings)}
+    close = get_close_matches(last, names, n=1) or get_close_matches(last, names, n=1, cutoff=0.5)[:1]
+    return [names[close[0]]] if close else get_close_matches(key, existing, n=1)
+
+
+# ---- values and the signature that they are for ----------------------------------------------------------------------
+
+
+def typed_values(key: str, target: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with the types that the arguments of ``target`` have; nested calls are checked by themselves.
+
+    Raises UserError for an argument that ``target`` does not have and for a value of another type.
+    """
+    parameters = inspect.signature(target).parameters
+    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    hints = _hints(target)
+    prefix = f"{key}." if key else ""
+    provided = PROVIDED.get(key, ())
+    typed = {}
+    for name, value in values.items():
+        if name.startswith("_") and name.endswith("_"):
+            typed[name] = value
+            continue
+        if name in provided:
+            raise UserError(f"{prefix}{name}: the program gives this argument itself; leave it out")
+        if name not in parameters and not open_ended:
+            raise unknown_key(f"{prefix}{name}", [f"{prefix}{each}" for each in parameters if each not in provided])
+        typed[name] = _typed_value(f"{prefix}{name}", value, hints.get(name, Any))
+    return typed
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError):  # names that exist for a type checker only
+        return {}
+
+
+def _typed_value(key: str, value: Any, hint: Any) -> Any:
+    """``value``, a whole number as a float where ``hint`` wants one and a number as text where it wants text."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return _call_values(key, value)
+    options = _options(hint)
+    plain = [each for each in options if each in RULES or get_origin(each) is Literal]
+    if not plain or Any in options or object in options:
+        return value
+    if isinstance(value, (Mapping, list)):
+        require(len(plain) < len(options), key, value, f"must be {_rule(plain)}")
+        return value
+    for option in plain:
+        if type(value) is option or (get_origin(option) is Literal and value in get_args(option)):
+            return value
+    if float in options and type(value) is int:
+        return float(value)
+    if str in options and type(value) in (int, float):
+        return str(value)
+    raise UserError(f"{key}={shown(value)}: must be {_rule(plain)}")
+
+
+def _options(hint: Any) -> list[Any]:
+    if get_origin(hint) in (Union, UnionType):
+        return [option for each in get_args(hint) for option in _options(each)]
+    return [hint]
+
+
+RULES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+
+
+def _rule(plain: Sequence[Any]) -> str:
+    words = [each for option in plain if get_origin(option) is Literal for each in map(str, get_args(option))]
+    rules = [f"one of {', '.join(words)}"] if words else []
+    rules += [text for option, text in RULES.items() if option in plain and not (option is int and float in plain)]
+    return " or ".join(rules)
+
+
+def _call_values(key: str, given: Any) -> dict[str, Any] | None:
+    """The arguments of the call that ``given`` describes, checked; None stays None."""
+    if given is None:
+        return None
+    values = _mapping(key, given)
+    if "_target_" not in values:
+        if key == "pooling":  # by name
+            return values
+        raise UserError(f"{key}._target_ is missing: it names the class or function that is called with the other keys")
+    aside = {name: float(values.pop(name)) for name in ASIDE.get(key, ()) if name in values}
+    return typed_values(key, _imported(key, values["_target_"]), values) | aside
+
+
+def _imported(key: str, target: Any) -> Callable[..., Any]:
+    from hydra.utils import get_object
+
+    try:
+        found: Callable[..., Any] = get_object(str(target))
+    except Exception as error:  # whatever a module raises when it is imported
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"{key}._target_={target} cannot be imported: {reason}") from error
+    require(callable(found), f"{key}._target_", target, "must name a class or a function")
+    return found
+
+
+def _data_values(values: dict[str, Any]) -> dict[str, Any]:
+    common = typed_values("data", DataConfig, {key: value for key, value in values.items() if key in COMMON})
+    own = {key: value for key, value in values.items() if key not in COMMON}
+    try:
+        source = _call_values("data", own)
+    except UserError as error:
+        unknown = next((key for key in own if str(error).startswith(f"data.{key}: there is no such key")), None)
+        if unknown is None:
+            raise
+        arguments = inspect.signature(_imported("data", own["_target_"])).parameters
+        raise unknown_key(f"data.{unknown}", [f"data.{each}" for each in (*arguments, *COMMON)]) from None
+    return {**common, **(source or {})}
+
+
+def _mapping(key: str, given: Any) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        if key.startswith("callbacks."):
+            rule = f"must be null, or keys of a callback: set {key}._target_ and its arguments"
+            raise UserError(f"{key}={shown(given)}: {rule}")
+        raise UserError(f"{key}={shown(given)}: it is a group of keys; choose one of the files in conf/{key}/")
+    return {str(name): value for name, value in given.items()}
+
+
+def _require_values(keys: Mapping[str, Any], prefix: str = "") -> None:
+    for name, value in keys.items():
+        if isinstance(value, Mapping):
+            _require_values(value, f"{prefix}{name}.")
+        elif value == "???":
+            key = f"{prefix}{name}"
+            raise UserError(f"{key} is not set: {NEEDED.get(key, f'add {key}=... to the command')}")
+
+
+def _write(config: DictConfig, typed: Mapping[str, Any]) -> None:
+    """Put values whose type has changed into ``config``."""
+    for key, value in typed.items():
+        if isinstance(value, Mapping):
+            if value and OmegaConf.is_dict(config.get(key)):
+                _write(config[key], value)
+        elif not isinstance(value, list) and type(config[key]) is not type(value):
+            config[key] = value
+
+
+# ---- rules between arguments, until the constructors have them -------------------------------------------------------
+
+
+def check_model(model: Mapping[str, Any]) -> None:
+    """The rules between the keys of `model.*`."""
+    from unrolled.nn.build import IMPLEMENTATIONS  # not at the top: it imports torch
+
+    kind = str(model["_target_"]).rpartition(".")[2]
+    if not str(model["_target_"]).startswith("unrolled.nn.build."):
+        return
+    implementation = model.get("implementation", "handwritten")
+    one_of("model.implementation", implementation, IMPLEMENTATIONS)
+    require(model.get("hidden_size", 1) > 0, "model.hidden_size", model.get("hidden_size"), "must be at least 1")
+    require(model.get("num_layers", 1) > 0, "model.num_layers", model.get("num_layers"), "must be at least 1")
+    share("model.dropout", model.get("dropout", 0.0))
+    for name in ("input_dropout", "layer_dropout", "weight_dropout", "zoneout_hidden", "zoneout_cell"):
+        share(f"model.{name}", model.get(name, 0.0))
+    _check_implementation(kind, implementation, model)
+    _check_projection(kind, model.get("proj_size", 0), model.get("hidden_size", 1))
+    if kind == "memoryless":
+        for name, only in (("num_layers", 1), ("bidirectional", False), ("dropout", 0.0)):
+            value = model.get(name, only)
+            require(value == only, f"model.{name}", value, f"model=memoryless is one linear layer: leave it at {only}")
+    chrono, forget_bias = model.get("chrono"), model.get("forget_bias")
+    require(chrono is None or chrono >= 2, "model.chrono", chrono, "a span of at least 2 tokens, or null")
+    rule = f"model.forget_bias={forget_bias} sets the same bias: leave one of the two at null"
+    require(forget_bias is None or chrono is None, "model.chrono", chrono, rule)
+
+
+EXTRAS = (
+    *("orthogonal", "learned_state", "forget_bias", "chrono", "input_dropout", "layer_dropout", "weight_dropout"),
+    *("zoneout_hidden", "zoneout_cell"),
+)
+
+
+def _check_implementation(kind: str, implementation: str, model: Mapping[str, Any]) -> None:
+    key = "model.implementation"
+    if kind == "rnn":
+        nonlinearity = model.get("nonlinearity", "tanh")
+        one_of("model.nonlinearity", nonlinearity, ("tanh", "relu", "identity"))
+        rule = "torch.nn.RNN has tanh and relu only; choose model.implementation=handwritten"
+        possible = nonlinearity != "identity" or implementation == "handwritten"
+        require(possible, "model.nonlinearity", nonlinearity, rule)
+    if implementation != "official":
+        return
+    if kind == "custom":
+        raise UserError(f"{key}={implementation}: torch.nn has no {model.get('cell')}; choose handwritten")
+    rule = "this layout is handwritten only; for torch.nn's LSTM choose model=lstm"
+    require(kind not in ("lstm_per_gate", "lstm_single_matrix"), key, implementation, rule)
+    for name in EXTRAS:
+        value = model.get(name)
+        if value not in (None, False):
+            default = "null" if name in ("forget_bias", "chrono") else "false" if value is True else "0"
+            raise UserError(
+                f"model.{name}={value}: torch.nn has no such option; choose model.implementation=handwritten, or "
+                f"leave model.{name} at {default}"
+            )
+
+
+def _check_projection(kind: str, proj_size: int, hidden_size: int) -> None:
+    require(proj_size >= 0, "model.proj_size", proj_size, "must be 0 (no projection) or more")
+    without = {"rnn": "an RNN", "gru": "a GRU", "memoryless": "a linear map"}
+    if kind in without:
+        rule = f"{without[kind]} has no projection; choose model=lstmp"
+        require(proj_size == 0, "model.proj_size", proj_size, rule)
+    elif kind != "custom":
+        rule = f"must be smaller than model.hidden_size={hidden_size}; for no projection choose model=lstm"
+        require(proj_size < hidden_size, "model.proj_size", proj_size, rule)
+
+
+def _check_embedding(embedding: Mapping[str, Any]) -> None:
+    size = embedding["embedding_dim"]
+    require(size > 0, "embedding.embedding_dim", size, "must be at least 1")
+    share("embedding.dropout", embedding.get("dropout", 0.0))
+    share("embedding.word_dropout", embedding.get("word_dropout", 0.0))
+
+
+def _check_pooling(pooling: Mapping[str, Any]) -> None:
+    from unrolled.nn.pooling import POOLINGS  # not at the top: it imports torch
+
+    if "_target_" not in pooling:
+        one_of("pooling.name", pooling.get("name"), POOLINGS)
+    share("pooling.dropout", pooling.get("dropout", 0.0))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from unrolled.data.config import (
-    CsvConfig,
-    DataConfig,
-    FolderConfig,
-    HuggingFaceConfig,
-    JsonlConfig,
-    OrangeTablesConfig,
-    ParquetConfig,
-    TextConfig,
-)
+from unrolled.data.config import TextConfig, data_config
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.source import Document, Notes, Source
 from unrolled.data.summary import summary_table
@@ -50,17 +40,9 @@ class Numbers(Source):
                 yield Document(text, label)
 
 
-@dataclass
-class NumbersConfig(DataConfig):
-    _target_: str = f"{__name__}.Numbers"
-    train: int = 60
-    test: int = 0
-    classes: int = 3
-    extra: Any = None
-
-
 def run(tmp_path: Path, seed: int = 0, text: TextConfig | None = None, **keys: Any) -> PreparedData:
-    return prepare(NumbersConfig(**keys), text or TextConfig(), seed, tmp_path)
+    own = {"_target_": f"{__name__}.Numbers", "train": 60}
+    return prepare(data_config(**(own | keys)), text or TextConfig(), seed, tmp_path)
 
 
 def test_what_is_not_given_is_split_off_in_the_shares_asked_for(tmp_path: Path) -> None:
@@ -176,13 +158,7 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
 )
 def test_a_wrong_key_is_named_with_its_value_and_rule(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        OrangeTablesConfig(corpus="newsgroups", **keys)
-
-
-@pytest.mark.parametrize("config", [CsvConfig, JsonlConfig, ParquetConfig, FolderConfig, HuggingFaceConfig])
-def test_what_only_the_user_knows_is_asked_for(config: type[DataConfig]) -> None:
-    with pytest.raises(UserError, match=r"data\.(train|path) is not set: it names"):
-        config()
+        data_config(corpus="newsgroups", **keys)
 
 
 def test_a_wrong_text_key_is_named_with_its_value_and_rule() -> None:

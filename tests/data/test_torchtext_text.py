@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.config import DataConfig, OrangeTablesConfig, TextConfig, TorchtextSetConfig, TorchtextTextConfig
+from unrolled.data.config import DataConfig, TextConfig, data_config
 from unrolled.data.files import default_cache_dir
 from unrolled.data.prepare import prepare
 from unrolled.data.saved_tokenizer import tokenizer_from_state
@@ -21,13 +21,16 @@ from unrolled.data.sources.source import Notes
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.errors import UserError
 
+TORCHTEXT = "unrolled.data.sources.torchtext_sets.TorchtextSet"
+TABLES = "unrolled.data.sources.orange.OrangeTables"
 
-@pytest.mark.parametrize("config", [{"text": TorchtextTextConfig()}, {"data": TorchtextSetConfig()}])
+
+@pytest.mark.parametrize("config", [{"text": TextConfig(kind="torchtext")}, {"data": data_config(_target_=TORCHTEXT)}])
 def test_without_torchtext_one_message_says_why_and_what_to_do(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torchtext", None)  # Python's own way to say that a module cannot be imported
-    chosen = {"data": OrangeTablesConfig(corpus="newsgroups"), "text": TextConfig()} | config
+    chosen = {"data": data_config(_target_=TABLES, corpus="newsgroups"), "text": TextConfig()} | config
     said = "only beside torch 2.3 .*make setup-torchtext.*text=words"
     with pytest.raises(UserError, match=f"{next(iter(config))}=torchtext needs torchtext 0.18.*{said}"):
         prepare(**chosen, seed=0, cache_dir=tmp_path)
@@ -48,7 +51,7 @@ def test_tokens_and_ids_of_20_newsgroups_are_torchtexts() -> None:
     from torchtext.data.utils import get_tokenizer
     from torchtext.vocab import build_vocab_from_iterator
 
-    ours = prepare(OrangeTablesConfig(corpus="newsgroups"), TextConfig(min_count=2, max_size=20_000), seed=0)
+    ours = prepare(data_config(_target_=TABLES, corpus="newsgroups"), TextConfig(min_count=2, max_size=20_000), seed=0)
     source = OrangeTables("newsgroups")
     source.fetch(default_cache_dir())
     cut = get_tokenizer("basic_english")
@@ -71,7 +74,7 @@ def test_the_backend_prepares_the_same_data_as_words(
     documents = [('It\'s "fine", really!', "x"), ("b b a; <unk> <pad>", "y"), ("", "x")] * 9
     monkeypatch.setattr("unrolled.data.prepare.build_source", lambda data: list_source(train=documents))
     words = prepare(DataConfig(), TextConfig(min_count=2, max_size=9), 0, tmp_path)
-    theirs = prepare(DataConfig(), TorchtextTextConfig(min_count=2, max_size=9), 0, tmp_path)
+    theirs = prepare(DataConfig(), TextConfig(kind="torchtext", min_count=2, max_size=9), 0, tmp_path)
     assert theirs.vocabulary.tokens == words.vocabulary.tokens
     for index in range(len(words.train)):
         np.testing.assert_array_equal(words.train.document(index), theirs.train.document(index))

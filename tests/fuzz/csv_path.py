@@ -25,7 +25,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from unrolled.data.config import CsvConfig, TextConfig
+from unrolled.data.config import TextConfig, data_config
 from unrolled.data.prepare import prepare
 from unrolled.errors import UserError
 
@@ -133,7 +133,8 @@ def read(directory: Path, content: bytes, keys: dict[str, Any], text: TextConfig
     cache = directory / "cache"
     try:
         given_test = {"test": str(path)} if test else {}
-        data = prepare(CsvConfig(train=str(path), **given_test, **keys), text, 0, cache, quiet=True)
+        table = data_config(_target_="unrolled.data.sources.csv_files.CsvFiles", train=str(path), **given_test, **keys)
+        data = prepare(table, text, 0, cache, quiet=True)
     except UserError as error:
         message = str(error)
         assert message.isprintable(), f"the message is not one printable line: {message!r}"

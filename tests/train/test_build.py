@@ -9,7 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.nn import functional as F
 
-from unrolled.config import checked, register
+from unrolled.config import checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.errors import UserError
 from unrolled.train.build import build_classifier, build_datamodule
@@ -28,7 +28,6 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
-    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
 

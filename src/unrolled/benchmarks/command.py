@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from unrolled.benchmarks import overhead, recurrences
-from unrolled.config import register
 from unrolled.train.environment import describe_environment
 from unrolled.train.results import write_atomically
 
@@ -43,10 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found: object = recurrences.measure(shapes, device, given.repetitions)
         _show_recurrences(found, shapes, given.threads)  # type: ignore[arg-type]
     else:
-        register()
         with initialize_config_dir(str(CONF), version_base="1.3"):
             overrides = ["name=overhead", f"threads={given.threads}", "callbacks.progress_bar=null", *given.overrides]
-            config = compose("config", [*overrides, "+trainer.enable_progress_bar=false"])
+            config = compose("config", overrides)
         measured = overhead.measure(config, given.overhead_steps, given.repetitions)
         found = measured
         for clock in ("wall", "cpu"):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.data.cache import TokenCache, label_order, token_cache
-from unrolled.data.config import DataConfig, TextConfig, TorchtextTextConfig
+from unrolled.data.config import DataConfig, TextConfig
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.extras import require_extra
 from unrolled.data.files import default_cache_dir
@@ -69,7 +69,7 @@ def prepare(
         UserError: what is wrong with the configuration, the files, or the room on the disk.
     """
     directory = Path(cache_dir or data.cache_dir or default_cache_dir()).expanduser().absolute()
-    source = build_source(data.source_arguments())
+    source = build_source(data.source)
     untrained = _untrained_tokenizer(text)
     source.fetch(directory)
     tokenizer = untrained or _train_tokenizer(source, data, text, seed, directory)
@@ -117,7 +117,7 @@ def _untrained_tokenizer(text: TextConfig) -> Tokenizer | None:
     if text.kind in TRAINED:
         require_extra("tokenizers", "subword", f"text={text.kind}")
         return None
-    if isinstance(text, TorchtextTextConfig):
+    if text.kind == "torchtext":
         return TorchtextTokenizer(text.tokenizer, text.normalization)
     return build_tokenizer(text.kind, text.normalization)
 

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
+from unrolled.config import checked
 from unrolled.errors import UserError
 from unrolled.train.results import RunResult, load_result, resolve_run
 
@@ -92,20 +92,17 @@ def restore_settings(config: DictConfig, run: RunResult) -> None:
     """Give ``config``, composed with the same arguments, the very values that ``run`` had: conf/ may have changed."""
     with open_dict(config):
         for key, value in run.config.items():
-            if key in NOT_OF_THE_RUN:
-                continue
-            try:
-                if isinstance(value, Mapping) and OmegaConf.is_dict(config[key]) and _is_typed(config[key]):
-                    config[key] = OmegaConf.merge(config[key], value)
-                else:
-                    config[key] = value
-            except OmegaConfBaseException as error:
-                raise UserError(
-                    f"{KEY}={run.directory}: {str(error).splitlines()[0]}; the run was started by another version of "
-                    "this program, go on with that one"
-                ) from error
+            if key not in NOT_OF_THE_RUN:
+                config[key] = value
         config[KEY] = None
         config.choices = run.config.get("choices")
+    try:
+        checked(config)
+    except UserError as error:
+        raise UserError(
+            f"{KEY}={run.directory}: {error}; the run was started by another version of this program, "
+            "go on with that one"
+        ) from error
 
 
 @contextmanager
@@ -161,7 +158,3 @@ def _saved(file: Path) -> Any:
 def _quoted(path: str | Path) -> str:
     text = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"
-
-
-def _is_typed(config: DictConfig) -> bool:
-    return OmegaConf.get_type(config) is not dict

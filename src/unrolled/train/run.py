@@ -15,7 +15,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import Callback, ProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
 from unrolled.config import Config, checked
@@ -152,7 +151,11 @@ def _fit_and_test(
         ConfigText(settings),
         HParams(settings, {"data": "choices.data", "model": "choices.model"} | {key: key for key in HPARAMS}),
     ]
-    options: dict[str, Any] = {"callbacks": callbacks, "logger": _logger(directory), "plugins": [AtomicCheckpointIO()]}
+    options: dict[str, Any] = {
+        "callbacks": callbacks,
+        "logger": build("logger", config.logger, save_dir=directory) or False,
+        "plugins": [AtomicCheckpointIO()],
+    }
     options["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in callbacks)  # no other
     trainer = build("trainer", config.trainer, **options)
     _check_rows(valid, trainer.world_size)
@@ -233,11 +236,6 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-
-
-def _logger(directory: Path) -> TensorBoardLogger:
-    """Event files in the run's own directory, so that TensorBoard shows the run under that directory's name."""
-    return TensorBoardLogger(directory.parent, name="", version=directory.name, default_hp_metric=False)
 
 
 def _existing(path: Path) -> Path | None:

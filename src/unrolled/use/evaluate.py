@@ -171,7 +171,7 @@ def own_documents(run: LoadedRun) -> tuple[NDArray[np.int64], list[Document]]:
             f"the documents of {prepared.name} are not those that {run.result.directory} was trained on: they give "
             "another vocabulary; give the test documents with data.test=, or train again"
         )
-    source = build_source(data.source_arguments())
+    source = build_source(data.source)
     source.fetch(Path(data.cache_dir or default_cache_dir()))
     split = "test" if "test" in source.splits() and data.fold is None else "train"
     wanted = {int(i) for i in prepared.test.ids}
@@ -188,9 +188,9 @@ def file_documents(run: LoadedRun, given: dict[str, str]) -> tuple[NDArray[np.in
         raise UserError(f"data.test={path}: the ending tells no format; there are {', '.join(READERS)}, also with .gz")
     settings: dict[str, Any] = {}
     own = run.config.data
-    if own._target_.endswith(f".{reader.__name__}"):
+    if own.source["_target_"].endswith(f".{reader.__name__}"):
         common = ("_target_", "train", "valid", "test")
-        settings = {key: value for key, value in own.source_arguments().items() if key not in common}
+        settings = {key: value for key, value in own.source.items() if key not in common}
     for key in ("text_column", "label_column"):
         if (value := given.get(f"data.{key}")) is not None:
             settings[key] = int(value) if value.isdigit() else value

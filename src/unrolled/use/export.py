@@ -21,7 +21,7 @@ from unrolled.nn.encoder import Direction
 from unrolled.pairs import parse_pairs
 from unrolled.train.build import build
 from unrolled.train.results import write_atomically
-from unrolled.use.load import VOCABULARY_FILE, LoadedRun, load_run, typed
+from unrolled.use.load import VOCABULARY_FILE, LoadedRun, load_run, saved_config
 from unrolled.use.predictor import TextClassifier
 
 DESCRIPTION = """\
@@ -207,7 +207,7 @@ def _handwritten(run: LoadedRun) -> TextClassifier:
     """The same model with the handwritten encoder: plain operators, where torch.nn's projection has none in ONNX."""
     if getattr(run.config.model, "implementation", None) is None and "implementation" not in run.config.model:
         return run.model
-    config = typed(run.result).model
+    config = saved_config(run.result).model
     config.implementation = "handwritten"
     encoder = build("model", config, input_size=run.config.embedding.embedding_dim)
     encoder.load_state_dict(run.model.classifier.encoder.state_dict())

@@ -10,7 +10,6 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from unrolled.config import Config, checked
-from unrolled.data.config import SCHEMAS, DataConfig
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
 from unrolled.data.saved_tokenizer import tokenizer_from_state
@@ -51,8 +50,13 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
     """As ``load``, with the run's results and configuration."""
     result = load_result(run)
     path = _checkpoint(result, checkpoint)
-    config = typed(result)
-    valid = checked(config)
+    config = saved_config(result)
+    try:
+        valid = checked(config)
+    except UserError as error:
+        raise UserError(
+            f"the configuration of {result.directory} is not one of this version ({error}); train again"
+        ) from error
     vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
     classifier = build_classifier(config, valid, _without_documents(result, vocabulary, tokenizer))
     try:
@@ -69,27 +73,9 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
     return LoadedRun(result, valid, path, model)
 
 
-def typed(result: RunResult) -> DictConfig:
-    """The run's configuration with its schema again, as Hydra composed it."""
-    config = dict(result.config)
-    try:
-        schema = OmegaConf.structured(Config)
-        OmegaConf.set_struct(schema, False)
-        kinds = {str(getattr(kind, "_target_", "")): kind for kind in SCHEMAS["schema/data"].values()}
-        data = kinds.get(config["data"]["_target_"], DataConfig)
-        schema.data = OmegaConf.structured(data)
-        schema.text = OmegaConf.structured(SCHEMAS["schema/text"]["text"])
-        if data is DataConfig:  # a source of the user's own, with keys of its own
-            OmegaConf.set_struct(schema.data, False)
-        known = {key: value for key, value in config.items() if key in Config.__dataclass_fields__}
-        merged = OmegaConf.merge(schema, known)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"the configuration of {result.directory} is not one of this version ({reason}); train again"
-        ) from error
-    assert isinstance(merged, DictConfig)
-    return merged
+def saved_config(result: RunResult) -> DictConfig:
+    """The run's configuration as Hydra composed it."""
+    return OmegaConf.create({key: value for key, value in result.config.items() if key != "hydra"})
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.data.config import TextConfig, TorchtextSetConfig
+from unrolled.data.config import TextConfig, data_config
 from unrolled.data.prepare import prepare
 from unrolled.data.sources.source import Notes
 from unrolled.data.sources.torchtext_sets import TorchtextSet
 from unrolled.errors import UserError
 
 pytestmark = pytest.mark.torchtext
+
+TARGET = "unrolled.data.sources.torchtext_sets.TorchtextSet"
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,7 +45,7 @@ def test_a_set_is_read_from_its_directory_without_network(ag_news: Path, tmp_pat
     documents = list(source.documents("train", Notes()))
     assert len(documents) == 80
     assert documents[5] == ("train 5 topic1, and more", "2")
-    data = prepare(TorchtextSetConfig(root=str(ag_news)), TextConfig(), 0, tmp_path / "cache")
+    data = prepare(data_config(_target_=TARGET, root=str(ag_news)), TextConfig(), 0, tmp_path / "cache")
     assert data.labels == ["1", "2", "3", "4"]
     assert [len(data.train), len(data.valid), len(data.test)] == [72, 8, 20]
 
