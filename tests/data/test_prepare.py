@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ from rich.console import Console
 
 from unrolled.data.config import TextConfig, data_config
 from unrolled.data.prepare import PreparedData, prepare
+from unrolled.data.sources.csv_files import CsvFiles
 from unrolled.data.sources.source import Document, Notes, Source
 from unrolled.data.summary import summary_table
 from unrolled.errors import UserError
+
+CSV = "unrolled.data.sources.csv_files.CsvFiles"
 
 
 class Numbers(Source):
@@ -48,11 +53,11 @@ def run(tmp_path: Path, seed: int = 0, text: TextConfig | None = None, **keys: A
 def test_what_is_not_given_is_split_off_in_the_shares_asked_for(tmp_path: Path) -> None:
     data = run(tmp_path, valid_share=0.25, test_share=0.2)
     assert [len(data.train), len(data.valid), len(data.test)] == [36, 12, 12]
-    assert sorted([*data.train.ids, *data.valid.ids, *data.test.ids]) == list(range(60))
+    assert sorted([*data.train.ids, *data.valid.ids, *data.test.ids]) == list(range(1, 61))
     assert data.labels == ["class 0", "class 1", "class 2"]
     assert data.class_counts.tolist() == [12, 12, 12]
     for part in (data.train, data.valid, data.test):
-        assert (part.labels == part.ids % 3).all(), "a label stays with its document"
+        assert (part.labels == (part.ids - 1) % 3).all(), "a label stays with its document"
         known = [word for index in range(len(part)) for word in part.document(index)]
         assert max(known) < len(data.vocabulary)
 
@@ -66,16 +71,16 @@ def test_the_seed_moves_validation_but_never_test(tmp_path: Path) -> None:
 def test_the_vocabulary_knows_training_documents_only(tmp_path: Path) -> None:
     data = run(tmp_path, test=9)
     words = set(data.vocabulary.tokens[2:])
-    assert words == {"the", "word", *(f"train{index}" for index in data.train.ids)}
+    assert words == {"the", "word", *(f"train{record - 1}" for record in data.train.ids)}
     assert data.test.document(0)[0] == 1
     assert data.vocabulary.tokens[2:4] == ["the", "word"]
 
 
 def test_folds_test_on_every_training_document_once_and_leave_the_given_test_set_alone(tmp_path: Path) -> None:
     parts = [run(tmp_path, seed=fold, fold=fold, folds=4, test=9) for fold in range(4)]
-    assert sorted(index for part in parts for index in part.test.ids) == list(range(60))
+    assert sorted(index for part in parts for index in part.test.ids) == list(range(1, 61))
     for part in parts:
-        assert sorted([*part.train.ids, *part.valid.ids, *part.test.ids]) == list(range(60))
+        assert sorted([*part.train.ids, *part.valid.ids, *part.test.ids]) == list(range(1, 61))
         assert part.test.tokens is not None
         assert "test8" not in part.vocabulary
 
@@ -131,6 +136,54 @@ def test_unknown_tokens_imbalance_duplicates_and_a_text_without_spaces_are_warne
     assert warnings() == ""
 
 
+def test_labels_that_differ_by_blanks_only_are_warned_of_with_their_counts(tmp_path: Path) -> None:
+    extra = [["some text", " class 1"], ["other text", "class 1\t"], ["third", "class 1 b"]] * 9
+    (warning,) = (each for each in run(tmp_path, extra=extra).summary["warnings"] if "blanks" in each)
+    named = re.findall(r"('[^']*') \((\d+) documents of train\)", warning)
+    counts = run(tmp_path, extra=extra).summary["splits"]["train"]["classes"]
+    assert {ast.literal_eval(name): int(count) for name, count in named} == {
+        name: counts[name] for name in (" class 1", "class 1", "class 1\t")
+    }
+
+
+def test_documents_are_numbered_as_the_records_of_their_file_are(tmp_path: Path) -> None:
+    """The oracle is the text itself, which tells in which row of the table it stands."""
+    rows = [f"text of {number},{number % 2}" if number % 7 else (" ,1" if number % 2 else "lost,")
+            for number in range(1, 100)]  # fmt: skip
+    (tmp_path / "in.csv").write_text("\n\ntext,label\n" + "\n\n".join(rows) + "\n")
+    source = CsvFiles(str(tmp_path / "in.csv"), empty="drop", bad_rows="drop")
+    keys = {"train": str(tmp_path / "in.csv"), "empty": "drop", "bad_rows": "drop"}
+    data = prepare(data_config(_target_=CSV, **keys), TextConfig(), 0, tmp_path / "cache")
+    parts = (data.train, data.valid, data.test)
+    numbers = sorted(number for part in parts for number in part.ids.tolist())
+    assert numbers == [number for number in range(1, 100) if number % 7]
+    texts = {document.record: document.text for document in source.documents("train", Notes())}
+    assert texts == {number: f"text of {number}" for number in numbers}
+    for part in parts:
+        for index, number in enumerate(part.ids.tolist()):
+            known = data.vocabulary.tokens[part.document(index)[-1]]
+            assert known in (str(number), "<unk>")
+    notes = Notes()
+    list(source.documents("train", notes))
+    assert [note["first"].rpartition(", ")[2] for note in notes.as_dict().values()] == [
+        "record 7 (line 16)",
+        "record 14 (line 30)",
+    ]
+
+
+def test_a_source_numbers_its_documents_in_order_or_not_at_all(
+    tmp_path: Path, list_source: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Backwards(list_source):  # type: ignore[misc,valid-type]
+        def documents(self, split: str, notes: Notes) -> Iterator[Document]:
+            for number, document in enumerate(super().documents(split, notes)):
+                yield document._replace(record=9 - number)
+
+    monkeypatch.setattr("unrolled.data.prepare.build_source", lambda keys: Backwards(train=[("a", "x"), ("b", "y")]))
+    with pytest.raises(UserError, match="train of lists: record 8 comes after record 9; Backwards must give"):
+        prepare(data_config(), TextConfig(), 0, tmp_path)
+
+
 def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has a single class, 'class 0'"):
         run(tmp_path, classes=1)
@@ -138,7 +191,7 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
         run(tmp_path, train=0)
     with pytest.raises(UserError, match="train of numbers has 3 documents for 3 classes"):
         run(tmp_path, train=3)
-    with pytest.raises(UserError, match=r"class 'new' stands in test .* \(first in document 10\) but never in train"):
+    with pytest.raises(UserError, match=r"class 'new' stands in test .* \(first in record 10\) but never in train"):
         run(tmp_path, test=9, extra=[["x", "new"]])
     with pytest.raises(UserError, match="too few documents: none is left for valid"):
         run(tmp_path, train=5)

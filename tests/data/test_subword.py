@@ -63,7 +63,7 @@ def test_training_sees_neither_validation_nor_test(
     documents = [(f"text {chr(0x4E00 + number)}", str(number % 2)) for number in range(40)]
     monkeypatch.setattr("unrolled.data.prepare.build_source", lambda data: list_source(train=documents))
     data = prepare(DataConfig(), TextConfig(kind=kind, max_size=200), 3, tmp_path)
-    held_out = [documents[index][0][-1] for part in (data.valid, data.test) for index in part.ids]
+    held_out = [documents[record - 1][0][-1] for part in (data.valid, data.test) for record in part.ids]
     assert not any(character in data.tokenizer.state()["model"] for character in held_out)
     own = [part.document(index)[-1] for part in (data.valid, data.test) for index in range(len(part))]
     assert own == [1] * (len(data.valid) + len(data.test))

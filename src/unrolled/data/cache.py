@@ -9,6 +9,7 @@ and splits are not part of it: they are derived when loading.
     <split>.starts.npy       [N + 1] where each document begins
     <split>.labels.npy       [N] class of each document
     <split>.hashes.npy       [N] 64-bit hash of each text, to find duplicates
+    <split>.records.npy      [N] number of each document in its file, ascending
     meta.json                class names, notes of the reader, size and SHA-256 of each file above
 
 An entry is written in a directory of its own and renamed when complete; readers verify it and rebuild a damaged one.
@@ -34,12 +35,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.data.files import disk_errors, lock, sha256
-from unrolled.data.sources.source import Notes, Source
+from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.tokenizer import Tokenizer
+from unrolled.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the key: raise it when the layout or a tokenizer changes
+FORMAT = 2  # part of the key: raise it when the layout or a tokenizer changes
 FLUSH = 1 << 20  # tokens that are held in memory while building
 
 
@@ -52,6 +54,7 @@ class CachedSplit:
     lengths: NDArray[np.int64]  # [N]
     labels: NDArray[np.int64]  # [N] index into TokenCache.labels
     hashes: NDArray[np.uint64]  # [N] of the texts
+    records: NDArray[np.int64]  # [N] numbers in the file (`Document.record`), ascending
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ def _load(path: Path) -> TokenCache:
                 lengths=np.diff(bounds),
                 labels=np.load(path / f"{split}.labels.npy"),
                 hashes=np.load(path / f"{split}.hashes.npy"),
+                records=np.load(path / f"{split}.records.npy"),
             )
         types = json.loads((path / "types.json").read_text(encoding="ascii"))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -179,6 +183,7 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
         _finish(path / f"{split}.starts", np.int64)
         _finish(path / f"{split}.labels", np.int64, label_rank)
         _finish(path / f"{split}.hashes", np.uint64)
+        _finish(path / f"{split}.records", np.int64)
     (path / "types.json").write_text(json.dumps(ordered), encoding="ascii")
 
     seconds = time.perf_counter() - began
@@ -227,9 +232,10 @@ def _tokenise(
     number = types.__getitem__
     total = 0
     tokens: list[int] = []
-    starts, labels, hashes = [0], array("q"), bytearray()
+    starts, labels, hashes, records = [0], array("q"), bytearray(), array("q")
+    last = 0
     with ExitStack() as stack:
-        names = ("tokens", "starts", "labels", "hashes")
+        names = ("tokens", "starts", "labels", "hashes", "records")
         raw = [stack.enter_context((path / f"{split}.{name}").open("wb")) for name in names]
 
         def flush() -> None:
@@ -238,14 +244,22 @@ def _tokenise(
                 np.array(starts, np.int64).data,
                 labels,
                 hashes,
+                records,
             )
             for file, column in zip(raw, columns, strict=True):
                 file.write(column)
             tokens.clear()
             starts.clear()
-            del labels[:], hashes[:]
+            del labels[:], hashes[:], records[:]
 
-        for text, label in source.documents(split, notes):
+        for text, label, record in numbered(source.documents(split, notes)):
+            if record <= last:
+                raise UserError(
+                    f"{source.where(split)}: record {record} comes after record {last}; {type(source).__name__} must "
+                    f"give its documents in the order of their record numbers, or no numbers"
+                )
+            last = record
+            records.append(record)
             found = tokenizer(text)
             tokens.extend(map(number, found))
             total += len(found)

@@ -25,7 +25,7 @@ class TokenCorpus:
     starts: Integers  # [N] where a document begins in `tokens`
     lengths: Integers  # [N] its tokens; 0 for an empty document
     labels: Integers  # [N] its class
-    ids: Integers  # [N] its index in the split of the source that it came from
+    ids: Integers  # [N] number of its record in the file that it came from, from 1 (`Document.record`)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -17,12 +17,12 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.data.extras import require_extra
 from unrolled.data.files import default_cache_dir
 from unrolled.data.sources.build import build_source
-from unrolled.data.sources.source import Notes, Source
+from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.split import folds, split_off, stratified_sample
 from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
-from unrolled.data.torchtext_text import TorchtextTokenizer, build_vocabulary
+from unrolled.data.torchtext_text import TorchtextTokenizer, torchtext_vocabulary
 from unrolled.data.truncate import truncate
 from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
@@ -81,19 +81,19 @@ def prepare(
             for name, part in parts.items()
         }
 
-    counts = parts["train"].type_counts()
-    if not counts.any():
+    counts = {name: part.type_counts() for name, part in parts.items()}
+    if not counts["train"].any():
         raise UserError(f"no training document of {source.name} has any token with text={text.kind}; check the column")
     if text.kind == "torchtext":
-        vocabulary, table = build_vocabulary(parts["train"], cache.types, text.max_size, text.min_count)
+        vocabulary, table = torchtext_vocabulary(cache.types, counts["train"], text.max_size, text.min_count)
     else:
-        vocabulary, table = choose_types(cache.types, counts, text.max_size, text.min_count)
+        vocabulary, table = choose_types(cache.types, counts["train"], text.max_size, text.min_count)
     parts = {name: replace(part, table=table) for name, part in parts.items()}
-    summary = summarise(source.name, parts, uncut, cache, vocabulary, tokenizer)
+    summary = summarise(source.name, parts, uncut, cache, counts, vocabulary, tokenizer)
     vectors = None
     if text.vectors is not None:
         vectors = read_vectors(text.vectors, vocabulary)
-        known = np.bincount(table, weights=counts, minlength=len(vocabulary)).astype(np.int64)
+        known = np.bincount(table, weights=counts["train"], minlength=len(vocabulary)).astype(np.int64)
         summary["vectors"] = {"file": str(text.vectors)} | coverage(vectors, known)
     summary["warnings"] = find_warnings(summary)
     if not quiet:
@@ -131,26 +131,26 @@ def _train_tokenizer(source: Source, data: DataConfig, text: TextConfig, seed: i
         labels: dict[str, int] = {}
         given = {}
         for split in source.splits():
-            found = [labels.setdefault(label, len(labels)) for _, label in source.documents(split, Notes())]
-            given[split] = np.array(found, dtype=np.int64)
+            found = [
+                (labels.setdefault(document.label, len(labels)), document.record)
+                for document in numbered(source.documents(split, Notes()))
+            ]
+            given[split] = np.array(found, dtype=np.int64).reshape(-1, 2)
         names = sorted(labels, key=label_order)
         rank = np.argsort([labels[name] for name in names])  # classes are numbered as the cache will number them
-        parts = {split: _labels_only(rank[found]) for split, found in given.items()}
-        train = _choose(parts, names, source, data, seed)["train"]
-        wanted = np.zeros(len(given["train"]), dtype=bool)
-        wanted[train.ids] = True
-        for use, (content, _) in zip(wanted.tolist(), source.documents("train", Notes()), strict=True):
-            if use:
-                yield content
+        parts = {split: _labels_only(rank[found[:, 0]], found[:, 1]) for split, found in given.items()}
+        train = set(_choose(parts, names, source, data, seed)["train"].ids.tolist())
+        for document in numbered(source.documents("train", Notes())):
+            if document.record in train:
+                yield document.text
 
     return trained_subword(text.kind, texts(), text.max_size, text.normalization, depends_on, directory)
 
 
-def _labels_only(labels: NDArray[np.int64]) -> TokenCorpus:
+def _labels_only(labels: NDArray[np.int64], records: NDArray[np.int64]) -> TokenCorpus:
     """Documents whose tokens are not known yet: enough to split them."""
     nothing = np.zeros(len(labels), dtype=np.int64)
-    ids = np.arange(len(labels), dtype=np.int64)
-    return TokenCorpus(np.zeros(0, np.uint8), np.zeros(0, np.int32), nothing, nothing, labels.astype(np.int64), ids)
+    return TokenCorpus(np.zeros(0, np.uint8), np.zeros(0, np.int32), nothing, nothing, labels.astype(np.int64), records)
 
 
 def _choose(
@@ -187,7 +187,7 @@ def _whole(cache: TokenCache, split: str) -> TokenCorpus:
         starts=given.starts,
         lengths=given.lengths,
         labels=given.labels,
-        ids=np.arange(len(given.starts), dtype=np.int64),
+        ids=given.records,
     )
 
 
@@ -206,9 +206,9 @@ def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> 
     counts = {split: np.bincount(part.labels, minlength=len(labels)) for split, part in parts.items()}
     for split, given in counts.items():
         for index in np.flatnonzero((given > 0) & (counts["train"] == 0)).tolist():
-            where = int(np.flatnonzero(parts[split].labels == index)[0]) + 1
+            where = int(parts[split].ids[parts[split].labels == index][0])
             raise UserError(
-                f"class {_short(labels[index])} stands in {source.where(split)} (first in document {where}) but "
+                f"class {_short(labels[index])} stands in {source.where(split)} (first in record {where}) but "
                 f"never in train ({train}), so it cannot be learnt; remove these documents, or add some of this class "
                 f"to train"
             )

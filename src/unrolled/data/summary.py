@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unrolled.data.cache import TokenCache
-from unrolled.data.corpus import TokenCorpus
+from unrolled.data.corpus import Integers, TokenCorpus
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 
@@ -34,6 +35,7 @@ def summarise(
     parts: dict[str, TokenCorpus],
     uncut: dict[str, TokenCorpus],
     cache: TokenCache,
+    counts: dict[str, Integers],
     vocabulary: Vocabulary,
     tokenizer: Tokenizer,
 ) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def summarise(
         parts: train, valid and test as training will read them.
         uncut: the same before documents were cut.
         cache: where they came from.
+        counts: how often each type stands in each of the parts, [types].
         vocabulary: chosen from train.
         tokenizer: that made the tokens.
     """
@@ -52,17 +55,16 @@ def summarise(
     characters_per_token = unspaced_share = 0.0
     splits = {}
     for split, part in parts.items():
-        counts = part.type_counts()
-        tokens = int(counts.sum())
+        tokens = int(counts[split].sum())
         whole = int(uncut[split].lengths.sum())
         if split == "train":
-            types_in_train = int((counts > 0).sum())
+            types_in_train = int((counts[split] > 0).sum())
             widths = np.fromiter(map(len, cache.types), dtype=np.int64, count=len(cache.types))
-            characters = int((widths * counts).sum())
+            characters = int((widths * counts[split]).sum())
             characters_per_token = characters / max(tokens, 1)
             unspaced = sum(
                 int(count) * len(UNSPACED.findall(name))
-                for name, count in zip(cache.types, counts.tolist(), strict=True)
+                for name, count in zip(cache.types, counts[split].tolist(), strict=True)
                 if not name.isascii()
             )
             unspaced_share = unspaced / max(characters, 1)
@@ -70,7 +72,7 @@ def summarise(
             "documents": len(part),
             "empty": int((uncut[split].lengths == 0).sum()),
             "tokens": tokens,
-            "unknown_share": float(counts[part.table == 1].sum() / max(tokens, 1)),
+            "unknown_share": float(counts[split][part.table == 1].sum() / max(tokens, 1)),
             "cut_share": 1 - tokens / whole if whole else 0.0,
             "mean_length": float(part.lengths.mean()),
             "lengths": {
@@ -102,7 +104,7 @@ def _hashes(part: TokenCorpus, cache: TokenCache) -> NDArray[np.uint64]:
     """The text hashes of these documents: a split lies in the given split whose token file it shares."""
     for given in cache.splits.values():
         if part.tokens is given.tokens:
-            return given.hashes[part.ids]
+            return given.hashes[np.searchsorted(given.records, part.ids)]
     raise AssertionError("a split that does not come from the cache")
 
 
@@ -120,6 +122,10 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
                 f"{figures['unknown_share']:.0%} of the tokens of {split} are unknown; raise text.max_size or lower "
                 f"text.min_count, or choose text=characters"
             )
+    counts = splits["train"]["classes"]
+    for names in _alike(counts):
+        listed = " and ".join(f"{name!r} ({counts[name]} documents of train)" for name in names)
+        found.append(f"the classes {listed} differ only by blanks around them; remove the blanks if they are one class")
     duplicates = splits["train"]["duplicates"]
     if duplicates:
         found.append(f"{duplicates} of {splits['train']['documents']} texts of train occur there more than once")
@@ -128,7 +134,6 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
             f"{summary['test_texts_in_train']} of {splits['test']['documents']} texts of test stand in train too; "
             f"test figures will be too good"
         )
-    counts = splits["train"]["classes"]
     if "vectors" in summary and summary["vectors"]["tokens"] < VECTORS_SHARE:
         found.append(
             f"{summary['vectors']['file']} has vectors for {summary['vectors']['tokens']:.0%} of the known tokens of "
@@ -150,6 +155,14 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
             f"text={summary['tokenizer']} does not fit, choose text=characters"
         )
     return found
+
+
+def _alike(labels: Iterable[str]) -> list[list[str]]:
+    """The labels that are the same without the blanks around them."""
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(label.strip(), []).append(label)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def summary_table(summary: dict[str, Any]) -> Table:

@@ -5,13 +5,13 @@ torchtext ended with 0.18, which loads only beside torch 2.3; `make setup-torcht
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.data.corpus import TokenCorpus
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import SPECIALS, UNK, Vocabulary
 from unrolled.errors import UserError
@@ -75,27 +75,27 @@ class TorchtextTokenizer(Tokenizer):
         return self.state()
 
 
-def build_vocabulary(
-    train: TokenCorpus, types: list[str], max_size: int | None, min_count: int
+def torchtext_vocabulary(
+    types: Sequence[str], counts: NDArray[np.int64], max_size: int | None, min_count: int
 ) -> tuple[Vocabulary, NDArray[np.int32]]:
-    """The vocabulary that ``build_vocab_from_iterator`` makes of the training documents, and the table of its ids.
+    """The vocabulary that torchtext's ``build_vocab_from_iterator`` makes of counted types, and the table of its ids.
 
     Args:
-        train: its documents.
-        types: the type that each id in ``train.tokens`` stands for.
+        types: all types of the corpus, alphabetically (by code point).
+        counts: how often each stands in the training documents, [types].
         max_size: most entries, the two specials included; None keeps all.
         min_count: rarer types are unknown.
+
+    Returns:
+        the vocabulary, and int32 [types] with the vocabulary id of each type (1 for unknown ones).
     """
     torchtext = import_torchtext("text=torchtext")
-
-    def documents() -> Iterator[list[str]]:
-        for start, length in zip(train.starts.tolist(), train.lengths.tolist(), strict=True):
-            yield [types[number] for number in train.tokens[start : start + length].tolist()]
-
-    made = torchtext.vocab.build_vocab_from_iterator(
-        documents(), min_freq=min_count, specials=list(SPECIALS), max_tokens=max_size
-    )
+    order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+    if max_size is not None:
+        order = order[: max_size - len(SPECIALS)]
+    by_count = OrderedDict((types[index], int(counts[index])) for index in order.tolist())
+    made = torchtext.vocab.vocab(by_count, min_freq=min_count, specials=list(SPECIALS))
     made.set_default_index(made[UNK])
-    table = np.array(made.lookup_indices(types) if types else [], dtype=np.int32)
+    table = np.array(made.lookup_indices(list(types)) if len(types) else [], dtype=np.int32)
     table[table == 0] = 1  # a text may hold "<pad>" itself: then it means unknown
     return Vocabulary(made.get_itos()), table

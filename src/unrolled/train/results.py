@@ -244,6 +244,8 @@ def save_predictions(
 ) -> Path:
     """Write one row per document: its id, true class, predicted class and the probability of that class.
 
+    The id is the number of the document's record in its file, from 1.
+
     predictions: ``ids``, ``labels``, ``predicted``, ``probability``, each (N,).
     """
     path = directory / file

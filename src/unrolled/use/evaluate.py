@@ -21,7 +21,7 @@ from unrolled.data.sources.build import build_source
 from unrolled.data.sources.csv_files import CsvFiles
 from unrolled.data.sources.jsonl import JsonlFiles
 from unrolled.data.sources.parquet import ParquetFiles
-from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.data.sources.source import Document, Notes, Source, numbered
 from unrolled.errors import UserError
 from unrolled.pairs import parse_pairs
 from unrolled.train.callbacks.confusion_matrix import count_confusions, draw_confusion_matrix
@@ -138,12 +138,12 @@ def main(arguments: Sequence[str]) -> None:
     run = load_run(given["run"], given.get("checkpoint"), given.get("device"))
     if "data.test" in given:
         name = Path(given["data.test"]).name
-        ids, documents = file_documents(run, given)
+        documents = file_documents(run, given)
     else:
         name = "test"
-        ids, documents = own_documents(run)
+        documents = own_documents(run)
     evaluation = evaluate(run, documents)
-    directory = save(run, evaluation, ids, documents, name)
+    directory = save(run, evaluation, documents, name)
     show(run, evaluation, documents, name, int(given.get("errors", "10")), Console())
     print(f"written to {directory}")
 
@@ -152,18 +152,18 @@ def evaluate(run: LoadedRun, documents: Sequence[Document]) -> Evaluation:
     """Classify ``documents``. Raises UserError for a class that the model does not know."""
     names = [str(name) for name in run.model.classes_]
     index = {name: i for i, name in enumerate(names)}
-    for number, document in enumerate(documents, start=1):
+    for document in documents:
         if document.label not in index:
             raise UserError(
-                f"document {number} has the class {document.label!r}, which the model does not know; it knows "
+                f"record {document.record} has the class {document.label!r}, which the model does not know; it knows "
                 f"{', '.join(names[:20])}" + (" and others" if len(names) > 20 else "")
             )
     labels = np.array([index[document.label] for document in documents], dtype=np.int64)
     return Evaluation(names, labels, run.model.predict_proba(document.text for document in documents))
 
 
-def own_documents(run: LoadedRun) -> tuple[NDArray[np.int64], list[Document]]:
-    """Ids [N] and documents of the run's own test set, by id. Raises UserError where the data have changed since."""
+def own_documents(run: LoadedRun) -> list[Document]:
+    """The documents of the run's own test set, by record number. Raises UserError where the data have changed since."""
     data = run.config.data
     prepared = prepare(data, run.config.text, run.config.seed, quiet=True)
     if prepared.vocabulary.tokens != run.model.vocabulary.tokens:
@@ -174,13 +174,12 @@ def own_documents(run: LoadedRun) -> tuple[NDArray[np.int64], list[Document]]:
     source = build_source(data.source)
     source.fetch(Path(data.cache_dir or default_cache_dir()))
     split = "test" if "test" in source.splits() and data.fold is None else "train"
-    wanted = {int(i) for i in prepared.test.ids}
-    found = [(i, document) for i, document in enumerate(source.documents(split, Notes())) if i in wanted]
-    return np.array([i for i, _ in found], dtype=np.int64), [document for _, document in found]
+    wanted = set(prepared.test.ids.tolist())
+    return [document for document in numbered(source.documents(split, Notes())) if document.record in wanted]
 
 
-def file_documents(run: LoadedRun, given: dict[str, str]) -> tuple[NDArray[np.int64], list[Document]]:
-    """Numbers from 0 and documents of the file ``given["data.test"]``, read as the run read its own files."""
+def file_documents(run: LoadedRun, given: dict[str, str]) -> list[Document]:
+    """The documents of the file ``given["data.test"]``, read as the run read its own files."""
     path = Path(given["data.test"])
     ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     reader = READERS.get(ending.lower())
@@ -198,12 +197,10 @@ def file_documents(run: LoadedRun, given: dict[str, str]) -> tuple[NDArray[np.in
     documents = list(source.documents("train", Notes()))
     if not documents:
         raise UserError(f"data.test={path} is empty: there is no document to classify")
-    return np.arange(len(documents)), documents
+    return documents
 
 
-def save(
-    run: LoadedRun, evaluation: Evaluation, ids: NDArray[np.int64], documents: Sequence[Document], name: str
-) -> Path:
+def save(run: LoadedRun, evaluation: Evaluation, documents: Sequence[Document], name: str) -> Path:
     """Write the figures, every prediction, the confusion matrix and all errors to a new directory in the run's."""
     moment = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")
     directory = run.result.directory / "evaluations" / f"{moment}_{name}"
@@ -219,6 +216,7 @@ def save(
         "confusions": evaluation.confusions.tolist(),
     }
     write_atomically(directory / "evaluation.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    ids = np.array([document.record for document in documents], dtype=np.int64)
     columns = {"ids": ids, "labels": evaluation.labels, "predicted": evaluation.predicted}
     save_predictions(directory, columns | {"probability": evaluation.confidence}, evaluation.class_names)
     figure = draw_confusion_matrix(evaluation.confusions, evaluation.class_names)
@@ -258,5 +256,6 @@ def show(
         for i in surest:
             guess = evaluation.class_names[evaluation.predicted[i]]
             text = " ".join(documents[i].text.split())
-            line = f"  {100 * evaluation.confidence[i]:.1f} % {guess}, but {documents[i].label}: {text[:160]}"
+            sure = f"{100 * evaluation.confidence[i]:.1f} % {guess}"
+            line = f"  record {documents[i].record}: {sure}, but {documents[i].label}: {text[:160]}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)

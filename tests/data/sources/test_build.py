@@ -76,4 +76,4 @@ def test_what_only_the_user_knows_is_asked_for(module: str) -> None:
 def test_a_file_that_is_called_like_a_number_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "2020").write_text("text,label\nfine,pos\n")
     monkeypatch.chdir(tmp_path)
-    assert list(build_source({"_target_": CSV, "train": 2020}).documents("train", Notes())) == [("fine", "pos")]
+    assert list(build_source({"_target_": CSV, "train": 2020}).documents("train", Notes())) == [("fine", "pos", 1)]

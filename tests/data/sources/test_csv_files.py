@@ -37,7 +37,7 @@ def table(rows: list[tuple[str, ...]], names: tuple[str, ...] = ("text", "label"
 def read(path: Path, notes: Notes | None = None, **keys: Any) -> list[tuple[str, str]]:
     source = CsvFiles(str(path), **keys)
     source.fingerprint()
-    return [(text, label) for text, label in source.documents("train", notes or Notes())]
+    return [(document.text, document.label) for document in source.documents("train", notes or Notes())]
 
 
 def refusal(content: str | bytes, tmp_path: Path, **keys: Any) -> str:

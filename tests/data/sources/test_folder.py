@@ -27,7 +27,7 @@ def reviews(tmp_path: Path) -> Path:
 
 def test_directories_are_classes_and_files_documents(reviews: Path) -> None:
     documents = list(Folder(str(reviews)).documents("train", Notes()))
-    assert documents == [Document("bäd", "neg"), Document("fine\nindeed", "pos"), Document("good", "pos")]
+    assert documents == [Document("bäd", "neg", 1), Document("fine\nindeed", "pos", 2), Document("good", "pos", 3)]
 
 
 def test_the_key_of_the_cache_follows_contents_and_names(reviews: Path) -> None:
@@ -46,7 +46,7 @@ def test_splits_have_directories_of_their_own(reviews: Path, tmp_path: Path) -> 
     put(tmp_path / "test" / "pos" / "1", "ok")
     source = Folder(str(reviews), test=str(tmp_path / "test"))
     assert source.splits() == ("train", "test")
-    assert list(source.documents("test", Notes())) == [Document("ok", "pos")]
+    assert list(source.documents("test", Notes())) == [Document("ok", "pos", 1)]
 
 
 @pytest.mark.parametrize(("content", "said"), [(b"d\xe9j\xe0", "not text in UTF-8"), (b"a\0b", "NUL characters")])

@@ -25,11 +25,11 @@ def test_a_saved_data_set_comes_with_its_splits_and_the_names_of_its_classes(tmp
     source.fetch(tmp_path)
     assert source.splits() == ("train", "test")
     assert list(source.documents("train", Notes())) == [
-        Document("good", "pos"),
-        Document("bad", "neg"),
-        Document("ok", "pos"),
+        Document("good", "pos", 1),
+        Document("bad", "neg", 2),
+        Document("ok", "pos", 3),
     ]
-    assert list(source.documents("test", Notes())) == [Document("so so", "neg")]
+    assert list(source.documents("test", Notes())) == [Document("so so", "neg", 1)]
     other = HuggingFace(str(saved(tmp_path / "other", [1, 0, 0])))
     other.fetch(tmp_path)
     assert other.fingerprint() != source.fingerprint()

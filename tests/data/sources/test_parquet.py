@@ -13,7 +13,7 @@ from unrolled.errors import UserError
 
 
 def read(path: Path, **keys: object) -> list[tuple[str, str]]:
-    return [tuple(document) for document in ParquetFiles(str(path), **keys).documents("train", Notes())]  # type: ignore[arg-type]
+    return [(document.text, document.label) for document in ParquetFiles(str(path), **keys).documents("train", Notes())]  # type: ignore[arg-type]
 
 
 def test_rows_are_read_whatever_type_the_columns_have(tmp_path: Path) -> None:

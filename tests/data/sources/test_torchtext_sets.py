@@ -44,7 +44,7 @@ def test_a_set_is_read_from_its_directory_without_network(ag_news: Path, tmp_pat
     source.fetch(tmp_path)
     documents = list(source.documents("train", Notes()))
     assert len(documents) == 80
-    assert documents[5] == ("train 5 topic1, and more", "2")
+    assert documents[5] == ("train 5 topic1, and more", "2", 6)
     data = prepare(data_config(_target_=TARGET, root=str(ag_news)), TextConfig(), 0, tmp_path / "cache")
     assert data.labels == ["1", "2", "3", "4"]
     assert [len(data.train), len(data.valid), len(data.test)] == [72, 8, 20]

@@ -68,7 +68,7 @@ class FileSource(Source):
                 notes.add(f"blank text {'dropped' if self.empty == 'drop' else 'kept'}", str(row.place))
                 if self.empty == "drop":
                     continue
-            yield Document(text, row.label)
+            yield Document(text, row.label, row.place.record)
 
     def _bad_row(self, notes: Notes, place: Place, kind: str, message: str) -> None:
         """A row that cannot be used: stop with the message, or count it under ``kind`` and go on."""

@@ -75,7 +75,7 @@ class Folder(Source):
         return {"reader": "Folder", "files": hashes, "settings": settings}
 
     def documents(self, split: str, notes: Notes) -> Iterator[Document]:
-        for label, file in self.files[split]:
+        for record, (label, file) in enumerate(self.files[split], start=1):
             with reading(file) as stream:
                 content = stream.read()
             try:
@@ -90,7 +90,7 @@ class Folder(Source):
                 notes.add(f"blank text {'dropped' if self.empty == 'drop' else 'kept'}", str(file))
                 if self.empty == "drop":
                     continue
-            yield Document(text, label)
+            yield Document(text, label, record)
 
     def _bad(self, notes: Notes, file: Path, reason: str) -> None:
         if self.bad_rows == "stop":

@@ -122,4 +122,4 @@ class HuggingFace(Source):
                 text = " ".join(plain(value) for value in values)
                 if not text.strip():
                     notes.add("blank text kept", f"{where}, record {record}")
-                yield Document(text, plain(given))
+                yield Document(text, plain(given), record)

@@ -105,11 +105,11 @@ class OrangeTables(Source):
             next(rows)  # types
             next(rows)  # roles
             text, label = names.index(self.corpus.text), names.index(self.corpus.label)
-            for number, row in enumerate(rows, start=1):
+            for record, row in enumerate(filter(None, rows), start=1):
                 if len(row) == len(names) and row[text].strip() and row[label].strip():
-                    yield Document(row[text], row[label])
+                    yield Document(row[text], row[label], record)
                 else:
-                    notes.add("row without a text or a label dropped", f"{file}, row {number}")
+                    notes.add("row without a text or a label dropped", f"{file}, record {record}")
 
 
 def fetch_tables(cache_dir: Path, needed: tuple[str, ...]) -> Path:

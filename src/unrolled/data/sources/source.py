@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,21 @@ SPLITS = ("train", "valid", "test")
 
 
 class Document(NamedTuple):
-    """One labelled text, both exactly as the source has them."""
+    """One labelled text, both exactly as the source has them.
+
+    Records are numbered from 1 as they stand in the file that the user named: the header and blank lines do not count,
+    rows that are left out do. The same number stands in messages, in ``predictions.csv`` and in what evaluate.py lists.
+    """
 
     text: str
     label: str
+    record: int = 0  # number in its file; 0 where the source gives none: then documents are counted (`numbered`)
+
+
+def numbered(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents with their record numbers; those of a source that gives none are counted from 1."""
+    for count, document in enumerate(documents, start=1):
+        yield document if document.record else Document(document.text, document.label, count)
 
 
 class Notes:
@@ -62,4 +73,4 @@ class Source(ABC):
 
     @abstractmethod
     def documents(self, split: str, notes: Notes) -> Iterator[Document]:
-        """Yield the documents of ``split`` in a fixed order, writing down in ``notes`` what was left out."""
+        """Yield the documents of ``split`` in the order of their records, and note what is left out."""

@@ -85,7 +85,7 @@ class TorchtextSet(Source):
                     f"{self.where(split)}, record {record}: there is no label; set data.{split} to another "
                     f"split, or to null"
                 )
-            yield Document(" ".join(str(item[index]) for index in chosen), str(item[label]))
+            yield Document(" ".join(str(item[index]) for index in chosen), str(item[label]), record)
 
     def _items(self, split: str) -> Iterator[tuple[Any, ...]]:
         try:
