@@ -40,6 +40,7 @@ class Mutant:
     tests: str
 
 
+COMPARED = "tests/compare/test_comparison.py"
 CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
@@ -242,6 +243,45 @@ MUTANTS = [
         "datamodule=data, verbose=False)",
         "datamodule=data, ckpt_path=path, weights_only=True, verbose=False)",
         "tests/train/test_run.py::test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier_point_are_tested",
+    ),
+    Mutant(
+        "different data are ranked together", "compare/comparison.py", "read.nunique().max() == 1", "True", COMPARED
+    ),
+    Mutant("folds are rows of their own", "compare/comparison.py", '("seed", "data.fold")', '("seed",)', COMPARED),
+    Mutant(
+        "timings from different places are ranked",
+        "compare/comparison.py",
+        "(section.timings_comparable.all() or not column.is_timing)",
+        "True",
+        COMPARED,
+    ),
+    Mutant(
+        "the deviation is that of a population",
+        "compare/comparison.py",
+        "finished[NAMES].std()",
+        "finished[NAMES].std(ddof=0)",
+        COMPARED,
+    ),
+    Mutant(
+        "an earlier finished run is kept",
+        "compare/comparison.py",
+        'drop_duplicates("hash", keep="last")',
+        'drop_duplicates("hash", keep="first")',
+        COMPARED,
+    ),
+    Mutant(
+        "McNemar's test looks at one fold alone",
+        "compare/significance.py",
+        "np.sum(of_seed, axis=0)",
+        "np.max(of_seed, axis=0)",
+        "tests/compare/test_significance.py",
+    ),
+    Mutant(
+        "what users wrote is not escaped in HTML",
+        "compare/report.py",
+        '"<b>{}</b>", html.escape)',
+        '"<b>{}</b>")',
+        "tests/compare/test_report.py",
     ),
 ]
 

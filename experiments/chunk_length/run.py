@@ -5,22 +5,17 @@ after 16 to 256 tokens, or not at all, with three seeds each; accuracy, time and
 """
 
 import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 
-from unrolled.errors import UserError
-from unrolled.studies.table import StudyTable, output_folder, spread, write_between_marks
-from unrolled.studies.trainings import ROOT, Training, train_all
-from unrolled.train.results import RunResult, write_atomically
-
-HERE = Path(__file__).resolve().parent
+from unrolled.studies.study import Report, run_study
+from unrolled.studies.table import StudyTable, spread
+from unrolled.studies.trainings import Training, train_all
+from unrolled.train.results import RunResult
 
 
 @dataclass(frozen=True)
@@ -138,30 +133,8 @@ def plot(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def write(rows: Sequence[Row], sizes: Sizes, jobs: int, folder: Path) -> None:
-    """results.json, chunk_length.png, and the table between the marks of README.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = {"torch": torch.__version__, "jobs": jobs, "sizes": asdict(sizes), "rows": [asdict(r) for r in rows]}
-    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
-    plot(rows).savefig(folder / "chunk_length.png", dpi=120)
-    said = (
-        f"Made by `python experiments/chunk_length/run.py --jobs {jobs}` with torch {torch.__version__}, one thread "
-        f"per run. Accuracy: mean and range over {len(sizes.seeds)} seeds; processor time of all epochs with their "
-        "validation and peak resident memory: median."
-    )
-    body = f"{table(rows).markdown()}\n\n{said}\n\n![accuracy, time, memory](chunk_length.png)"
-    write_between_marks(folder / "README.md", body)
-
-
-def main() -> int:
-    """Train, show, write."""
-    parser = argparse.ArgumentParser(description="Accuracy, time and memory against the chunk length.")
-    parser.add_argument("--quick", action="store_true", help="few documents, one epoch, one seed")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one thread")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "studies", help="folder for the runs themselves")
-    parser.add_argument("--output", type=Path, help="folder for results.json, the plot and README.md")
-    arguments = parser.parse_args()
-    output = output_folder(HERE, arguments.output, arguments.quick)
+def study(arguments: argparse.Namespace) -> Report:
+    """Train all of them and report."""
     sizes = Sizes()
     if arguments.quick:
         few = ("data.limit=200", "model=lstm", "model.hidden_size=8", "embedding.embedding_dim=8")
@@ -173,17 +146,22 @@ def main() -> int:
         for data, pooling, epochs in sizes.corpora
         for chunk_len in sizes.chunk_lens
     ]
-    try:
-        results = train_all(trainings, arguments.runs.resolve(), arguments.jobs)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    results = train_all(trainings, arguments.runs, arguments.jobs)
     order = {(data, pooling): i for i, (data, pooling, _) in enumerate(sizes.corpora)}
     rows = sorted((row(result) for result in results), key=lambda r: order[r.data, r.pooling])
-    table(rows).show()
-    write(rows, sizes, arguments.jobs, output)
-    return 0
+    text = (
+        f"Made by `python experiments/chunk_length/run.py --jobs {arguments.jobs}` with torch {torch.__version__}, one "
+        f"thread per run. Accuracy: mean and range over {len(sizes.seeds)} seeds; processor time of all epochs with "
+        "their validation and peak resident memory: median."
+    )
+    about = {"jobs": arguments.jobs, "sizes": asdict(sizes)}
+    return Report(table(rows), rows, text, about, plot(rows), "chunk_length.png", "accuracy, time, memory")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_study(
+        __file__,
+        study,
+        description="Accuracy, time and memory against the chunk length.",
+        quick="few documents, one epoch, one seed",
+    )

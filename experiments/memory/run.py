@@ -14,10 +14,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -28,15 +27,14 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.pooling import Concat
-from unrolled.studies.table import StudyTable, output_folder, write_between_marks
+from unrolled.studies.study import Report, run_study
+from unrolled.studies.table import StudyTable
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.tbptt.reading import Reading
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.classifier import Classifier
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
-from unrolled.train.results import write_atomically
 
-HERE = Path(__file__).resolve().parent
 LENGTHS = (3_000, 10_000, 30_000, 100_000, 300_000)  # tokens
 RETAINED = 30_000  # tokens; what retain takes beyond, few machines have
 VOCABULARY = 60_000
@@ -204,54 +202,40 @@ def plot(rows: Sequence[Measured]) -> Figure:
     return figure
 
 
-def write(rows: Sequence[Measured], ratio: dict[str, float], folder: Path) -> None:
-    """results.json, memory.png, and the table between the marks of README.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = {"torch": torch.__version__, "rows": [asdict(row) for row in rows], "time": ratio}
-    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
-    plot(rows).savefig(folder / "memory.png", dpi=120)
-    said = (
+def report(rows: Sequence[Measured], ratio: dict[str, float]) -> Report:
+    """The table, the plot and the time; at fault is what grows by more than 5 % and must not."""
+    text = (
         f"An exact step with recompute takes {ratio['ratio']:.2f} times the time of one with retain "
         f"({ratio['us_per_token_recompute']:.0f} and {ratio['us_per_token_retain']:.0f} microseconds per token; "
         f"{ratio['documents']:.0f} documents of {ratio['length']:,.0f} tokens, one thread, torch {torch.__version__})."
     )
-    write_between_marks(folder / "README.md", f"{table(rows).markdown()}\n\n{said}\n\n![memory](memory.png)")
+    grown = {mode: growth(rows, mode) for mode in FLAT if any(row.mode == mode for row in rows)}
+    faults = [f"{mode}: memory grows by {100 * share:.1f} %" for mode, share in grown.items() if share > 0.05]
+    return Report(table(rows), rows, text, {"time": ratio}, plot(rows), "memory.png", "memory", faults=faults)
 
 
-def study(modes: Sequence[Mode], lengths: Sequence[int], retained: int, say: Callable[[str], None]) -> list[Measured]:
-    """Modes at all lengths, each measurement in a process of its own."""
+def study(arguments: argparse.Namespace) -> Report:
+    """Measure, each time in a process of its own, and report."""
+    modes, lengths = (MODES[1:2], (300, 3_000)) if arguments.quick else (MODES, LENGTHS)
     rows = []
     for mode in modes:
         for length in lengths:
-            if length <= retained or mode.name in FLAT:
+            if length <= RETAINED or mode.name in FLAT:
                 rows.append(measured_apart(mode, length))
-                say(f"{mode.name}, {length:,} tokens: {rows[-1].peak_mb:,.0f} MiB")
-    return rows
-
-
-def main() -> int:
-    """Measure, show, write; 1 if anything grows by more than 5 % that must not."""
-    parser = argparse.ArgumentParser(description="Peak memory of a training step against document length.")
-    parser.add_argument("--quick", action="store_true", help="one mode, 300 and 3,000 tokens")
-    parser.add_argument("--output", type=Path, help="folder for results.json, memory.png, README.md")
-    parser.add_argument("--measure", nargs=2, metavar=("MODE", "LENGTH"), help="one measurement in this process")
-    arguments = parser.parse_args()
-    output = output_folder(HERE, arguments.output, arguments.quick)
-    if arguments.measure:
-        name, length = arguments.measure
-        sys.stdout.write(json.dumps(asdict(measure(BY_NAME[name], int(length)))) + "\n")
-        return 0
-    modes, lengths = (MODES[1:2], (300, 3_000)) if arguments.quick else (MODES, LENGTHS)
-    rows = study(modes, lengths, RETAINED, print)
+                print(f"{mode.name}, {length:,} tokens: {rows[-1].peak_mb:,.0f} MiB", flush=True)
     ratio = time_ratio(4, 300, 3) if arguments.quick else time_ratio(32, 1_000, 9)
-    table(rows).show()
     print(f"time of exact with recompute over retain: {ratio['ratio']:.2f}")
-    write(rows, ratio, output)
-    grown = [mode.name for mode in modes if mode.name in FLAT and growth(rows, mode.name) > 0.05]
-    for mode in grown:
-        sys.stderr.write(f"error: {mode}: memory grows by {100 * growth(rows, mode):.1f} %\n")
-    return 1 if grown else 0
+    return report(rows, ratio)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["--measure"]:  # one measurement in this process: `measured_apart`
+        sys.stdout.write(json.dumps(asdict(measure(BY_NAME[sys.argv[2]], int(sys.argv[3])))) + "\n")
+    else:
+        run_study(
+            __file__,
+            study,
+            description="Peak memory of a training step against document length.",
+            quick="one mode, 300 and 3,000 tokens",
+            trains=False,
+        )

@@ -5,9 +5,7 @@ alone: the token must be carried through all chunks, and a gradient or a loss on
 """
 
 import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +13,11 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from unrolled.errors import UserError
-from unrolled.studies.table import StudyTable, output_folder, write_between_marks
-from unrolled.studies.trainings import ROOT, Training, train_all
-from unrolled.train.results import RunResult, write_atomically
+from unrolled.studies.study import Report, run_study
+from unrolled.studies.table import StudyTable
+from unrolled.studies.trainings import Training, train_all
+from unrolled.train.results import RunResult
 
-HERE = Path(__file__).resolve().parent
 CHUNK = 64  # tokens: the shortest documents are one chunk, all others several
 LEARNED = 0.95  # share of right answers in test; by chance it is one half
 WAYS = {
@@ -100,7 +97,7 @@ def row(model: str, way: str, length: int, seed: int, result: RunResult) -> Row:
     )  # fmt: skip
 
 
-def study(sizes: Sizes, runs: Path, jobs: int) -> list[Row]:
+def rows_of(sizes: Sizes, runs: Path, jobs: int) -> list[Row]:
     """Every model and way from the shortest length on, until it has not been learned with any seed."""
     rows = []
     able = [(model, way) for model in sizes.models for way in sizes.ways]
@@ -164,44 +161,26 @@ def plot(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def write(rows: Sequence[Row], sizes: Sizes, jobs: int, folder: Path) -> None:
-    """results.json, memory_probe.png, and the table between the marks of README.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = {"torch": torch.__version__, "jobs": jobs, "sizes": asdict(sizes), "rows": [asdict(r) for r in rows]}
-    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
-    plot(rows).savefig(folder / "memory_probe.png", dpi=120)
-    minutes = sum(r.training_cpu_s for r in rows) / 60
-    said = (
-        f"Made by `python experiments/memory_probe/run.py --jobs {jobs}` with torch {torch.__version__}: {len(rows)} "
-        f"runs, {minutes:.0f} minutes of processor time in training, the longest "
-        f"{max(r.training_cpu_s for r in rows) / 60:.1f}, the median "
-        f"{statistics.median(r.training_cpu_s for r in rows) / 60:.1f}."
-    )
-    body = f"{table(rows).markdown()}\n\n{said}\n\n![documents read against length](memory_probe.png)"
-    write_between_marks(folder / "README.md", body)
-
-
-def main() -> int:
-    """Train, show, write."""
-    parser = argparse.ArgumentParser(description="Which way of training learns to remember the first token, how long?")
-    parser.add_argument("--quick", action="store_true", help="one model, one way, few documents, up to 90 tokens")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one thread")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "studies", help="folder for the runs themselves")
-    parser.add_argument("--output", type=Path, help="folder for results.json, the plot and README.md")
-    arguments = parser.parse_args()
-    output = output_folder(HERE, arguments.output, arguments.quick)
+def study(arguments: argparse.Namespace) -> Report:
+    """Train all of them and report."""
     sizes = Sizes()
     if arguments.quick:
         sizes = Sizes((20, 70, 90), ("gru",), ("truncated",), (0,), documents=600)
-    try:
-        rows = study(sizes, arguments.runs.resolve(), arguments.jobs)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    table(rows).show()
-    write(rows, sizes, arguments.jobs, output)
-    return 0
+    rows = rows_of(sizes, arguments.runs, arguments.jobs)
+    minutes = [r.training_cpu_s / 60 for r in rows]
+    text = (
+        f"Made by `python experiments/memory_probe/run.py --jobs {arguments.jobs}` with torch {torch.__version__}: "
+        f"{len(rows)} runs, {sum(minutes):.0f} minutes of processor time in training, the longest {max(minutes):.1f}, "
+        f"the median {statistics.median(minutes):.1f}."
+    )
+    about = {"jobs": arguments.jobs, "sizes": asdict(sizes)}
+    return Report(table(rows), rows, text, about, plot(rows), "memory_probe.png", "documents read against length")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_study(
+        __file__,
+        study,
+        description="Which way of training learns to remember the first token, and how long?",
+        quick="one model, one way, few documents, up to 90 tokens",
+    )

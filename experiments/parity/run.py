@@ -6,15 +6,11 @@ and the gradients of inputs, initial states and all weights are compared, in flo
 
 import argparse
 import copy
-import csv
-import json
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +24,9 @@ from unrolled.nn.composed import Bidirectional, Deep, load_torch, to_torch
 from unrolled.nn.one_layer_lstm import OneLayerLSTM
 from unrolled.nn.per_gate import PerGateLSTM
 from unrolled.nn.single_matrix import SingleMatrixLSTM
-from unrolled.studies.table import StudyTable, output_folder, write_between_marks
-from unrolled.train.results import write_atomically
+from unrolled.studies.study import Report, run_study
+from unrolled.studies.table import StudyTable
 
-HERE = Path(__file__).resolve().parent
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
 State = tuple[Tensor, ...]
@@ -414,40 +409,30 @@ def too_far(rows: list[Row]) -> list[str]:
     return found
 
 
-def write(rows: list[Row], sizes: Sizes, folder: Path) -> None:
-    """results.json, results.csv and README.md, its table between the two markers replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    records = [asdict(row) for row in rows]
-    about = {"torch": torch.__version__, "numpy": np.__version__, "sizes": asdict(sizes), "tolerance": TOLERANCE}
-    write_atomically(folder / "results.json", json.dumps({**about, "rows": records}, indent=2) + "\n")
-    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-    measured = f"Measured with torch {torch.__version__}, {sizes}."
-    write_between_marks(folder / "README.md", f"{table(rows).markdown()}\n\n{measured}")
+def report(rows: list[Row], sizes: Sizes) -> Report:
+    """The table and how it was made; at fault is what differs by more than the tolerance."""
+    about = {"numpy": np.__version__, "sizes": asdict(sizes), "tolerance": TOLERANCE}
+    text = f"Measured with torch {torch.__version__}, {sizes}."
+    return Report(table(rows), rows, text, about, csv=True, faults=too_far(rows))
 
 
-def main() -> int:
-    """Compare, show, write; 1 if anything differs by more than the tolerance."""
-    parser = argparse.ArgumentParser(description="Largest difference of every handwritten recurrence to torch.nn.")
-    parser.add_argument("--quick", action="store_true", help="short sequences, small sizes, one draw")
-    parser.add_argument("--output", type=Path, help="folder for results.json, results.csv, README.md")
-    arguments = parser.parse_args()
-    output = output_folder(HERE, arguments.output, arguments.quick)
+def study(arguments: argparse.Namespace) -> Report:
+    """Compare and report."""
     sizes = Sizes(T=7, B=3, E=4, H=5, P=2, draws=1) if arguments.quick else Sizes()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
     started = time.perf_counter()
-    rows = [compare(case, sizes) for case in cases(sizes)]
-    table(rows).show()
-    write(rows, sizes, output)
-    wrong = too_far(rows)
-    for line in wrong:
-        sys.stderr.write(f"error: {line}\n")
-    print(f"{len(rows)} comparisons in {time.perf_counter() - started:.0f} s, {len(wrong)} beyond {TOLERANCE}")
-    return 1 if wrong else 0
+    found = report([compare(case, sizes) for case in cases(sizes)], sizes)
+    seconds = time.perf_counter() - started
+    print(f"{len(found.rows)} comparisons in {seconds:.0f} s, {len(found.faults)} beyond {TOLERANCE}")
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_study(
+        __file__,
+        study,
+        description="Largest difference of every handwritten recurrence to torch.nn.",
+        quick="short sequences, small sizes, one draw",
+        trains=False,
+    )

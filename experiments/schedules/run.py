@@ -5,9 +5,7 @@ with one step each, once as a stream with a step after every chunk. Each way has
 """
 
 import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +13,11 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from unrolled.errors import UserError
-from unrolled.studies.table import StudyTable, output_folder, spread, write_between_marks
-from unrolled.studies.trainings import ROOT, Training, train_all
-from unrolled.train.results import RunResult, write_atomically
+from unrolled.studies.study import Report, run_study
+from unrolled.studies.table import StudyTable, spread
+from unrolled.studies.trainings import Training, train_all
+from unrolled.train.results import RunResult
 
-HERE = Path(__file__).resolve().parent
 CHUNK = 64  # tokens
 WAYS = {
     "documents, truncated": ("tbptt=chunk100", f"tbptt.chunk_len={CHUNK}"),
@@ -102,7 +99,7 @@ def row(corpus: Corpus, way: str, result: RunResult, chosen: bool) -> Row:
     )
 
 
-def study(sizes: Sizes, runs: Path, jobs: int) -> list[Row]:
+def rows_of(sizes: Sizes, runs: Path, jobs: int) -> list[Row]:
     """First the learning rates with one seed, then the best of each way with the others."""
     ways = [(corpus, way) for corpus in sizes.corpora for way in corpus.ways]
     first, *others = sizes.seeds
@@ -161,46 +158,29 @@ def plot(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def write(rows: Sequence[Row], sizes: Sizes, jobs: int, folder: Path) -> None:
-    """results.json, schedules.png, and the table between the marks of README.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = {"torch": torch.__version__, "jobs": jobs, "sizes": asdict(sizes), "rows": [asdict(r) for r in rows]}
-    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
-    plot(rows).savefig(folder / "schedules.png", dpi=120)
-    tried = "; ".join(f"{c.data}: {', '.join(map(str, c.learning_rates))}" for c in sizes.corpora)
-    said = (
-        f"Made by `python experiments/schedules/run.py --jobs {jobs}` with torch {torch.__version__}, one thread per "
-        f"run. Learning rate: the best in validation with seed {sizes.seeds[0]} ({tried}). Accuracy: mean and range "
-        f"over {len(sizes.seeds)} seeds; processor time of all epochs with their validation and peak resident memory: "
-        "median."
-    )
-    body = f"{table(rows).markdown()}\n\n{said}\n\n![validation accuracy against tokens](schedules.png)"
-    write_between_marks(folder / "README.md", body)
-
-
-def main() -> int:
-    """Train, show, write."""
-    parser = argparse.ArgumentParser(description="Whole documents against streams at equal tokens.")
-    parser.add_argument("--quick", action="store_true", help="few documents, one way, one epoch")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one thread")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "studies", help="folder for the runs themselves")
-    parser.add_argument("--output", type=Path, help="folder for results.json, the plot and README.md")
-    arguments = parser.parse_args()
-    output = output_folder(HERE, arguments.output, arguments.quick)
+def study(arguments: argparse.Namespace) -> Report:
+    """Train all of them and report."""
     sizes = Sizes()
     if arguments.quick:
         few = ("data.limit=200", "model=lstm", "model.hidden_size=8", "embedding.embedding_dim=8")
         corpus = Corpus("reuters_r8", 1, (0.0001, 0.01), ("stream, loss every",))
         sizes = Sizes((corpus,), (0, 1), few)
-    try:
-        rows = study(sizes, arguments.runs.resolve(), arguments.jobs)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    table(rows).show()
-    write(rows, sizes, arguments.jobs, output)
-    return 0
+    rows = rows_of(sizes, arguments.runs, arguments.jobs)
+    tried = "; ".join(f"{c.data}: {', '.join(map(str, c.learning_rates))}" for c in sizes.corpora)
+    text = (
+        f"Made by `python experiments/schedules/run.py --jobs {arguments.jobs}` with torch {torch.__version__}, one "
+        f"thread per run. Learning rate: the best in validation with seed {sizes.seeds[0]} ({tried}). Accuracy: mean "
+        f"and range over {len(sizes.seeds)} seeds; processor time of all epochs with their validation and peak "
+        "resident memory: median."
+    )
+    about = {"jobs": arguments.jobs, "sizes": asdict(sizes)}
+    return Report(table(rows), rows, text, about, plot(rows), "schedules.png", "validation accuracy against tokens")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_study(
+        __file__,
+        study,
+        description="Whole documents against streams at equal tokens.",
+        quick="few documents, one way, one epoch",
+    )

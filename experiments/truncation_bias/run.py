@@ -5,11 +5,8 @@ steps; the gradients of embedding and encoder, truncated and exact, are compared
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
@@ -20,14 +17,13 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.pooling import KINDS
-from unrolled.studies.table import StudyTable, output_folder, write_between_marks
+from unrolled.studies.study import Report, run_study
+from unrolled.studies.table import StudyTable
 from unrolled.tbptt.bias import gradient_bias
 from unrolled.tbptt.reading import Reading
 from unrolled.tbptt.schedule import DocumentsSchedule
 from unrolled.train.classifier import Classifier
-from unrolled.train.results import write_atomically
 
-HERE = Path(__file__).resolve().parent
 MODELS = {"rnn": build.rnn, "gru": build.gru, "lstm": build.lstm}
 
 
@@ -78,7 +74,7 @@ def train(model: Classifier, prepared: PreparedData, sizes: Sizes) -> None:
         optimizer.step()
 
 
-def study(prepared: PreparedData, sizes: Sizes) -> list[Row]:
+def rows_of(prepared: PreparedData, sizes: Sizes) -> list[Row]:
     """All models and poolings, before and after training."""
     rows = []
     for name, make in MODELS.items():
@@ -132,23 +128,14 @@ def plot(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def write(rows: Sequence[Row], sizes: Sizes, folder: Path) -> None:
-    """results.json, bias.png, and the table between the marks of README.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = {"torch": torch.__version__, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
-    write_atomically(folder / "results.json", json.dumps(raw, indent=1) + "\n")
-    plot(rows).savefig(folder / "bias.png", dpi=120)
-    said = f"Measured with torch {torch.__version__}, {sizes}."
-    write_between_marks(folder / "README.md", f"{table(rows).markdown()}\n\n{said}\n\n![bias](bias.png)")
+def report(rows: Sequence[Row], sizes: Sizes) -> Report:
+    """The table, the plot and how they were made."""
+    text = f"Measured with torch {torch.__version__}, {sizes}."
+    return Report(table(rows), rows, text, {"sizes": asdict(sizes)}, plot(rows), "bias.png", "bias")
 
 
-def main() -> int:
-    """Measure, show, write."""
-    parser = argparse.ArgumentParser(description="Truncated against exact gradient over chunk lengths.")
-    parser.add_argument("--quick", action="store_true", help="few documents, small sizes, a few steps")
-    parser.add_argument("--output", type=Path, help="folder for results.json, bias.png, README.md")
-    arguments = parser.parse_args()
-    output = output_folder(HERE, arguments.output, arguments.quick)
+def study(arguments: argparse.Namespace) -> Report:
+    """Measure and report."""
     sizes = Sizes()
     if arguments.quick:
         sizes = Sizes((2, 8), ("last",), max_tokens=24, hidden_size=8, batches=2, batch_size=8, steps=2, limit=400)
@@ -159,11 +146,14 @@ def main() -> int:
         max_tokens=sizes.max_tokens,
         limit=sizes.limit,
     )
-    rows = study(prepare(data, TextConfig(kind="words"), seed=0), sizes)
-    table(rows).show()
-    write(rows, sizes, output)
-    return 0
+    return report(rows_of(prepare(data, TextConfig(kind="words"), seed=0), sizes), sizes)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_study(
+        __file__,
+        study,
+        description="Truncated against exact gradient over chunk lengths.",
+        quick="few documents, small sizes, a few steps",
+        trains=False,
+    )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unrolled.compare.comparison import compare, difference, flatten, is_best
+from unrolled.compare.comparison import SAME_DOCUMENTS, compare, difference, flatten, is_best
 from unrolled.errors import UserError
 from unrolled.train.results import find_runs
 
@@ -160,6 +160,10 @@ def test_a_file_that_has_changed_between_two_runs_is_different_data(record, tmp_
         "data=csv train=a.csv documents=25": ["lstm", "mgu"],
         "data=csv train=a.csv documents=35": ["gru", "rnn"],
     }
+
+
+def test_keys_that_leave_the_documents_as_they_are_exist(compose_config) -> None:
+    assert set(SAME_DOCUMENTS) <= set(compose_config("data=csv", "data.train=a.csv").data)
 
 
 def test_how_documents_are_shortened_is_a_setting_and_not_other_data(record, tmp_path) -> None:

@@ -49,7 +49,7 @@ def test_writing_again_replaces_the_table_and_keeps_the_text(parity: ModuleType,
     original = (SCRIPT.parent / "README.md").read_text(encoding="utf-8")
     (tmp_path / "README.md").write_text(original, encoding="utf-8")
     row = parity.Row("LSTM", "torch.nn.LSTM", "one layer", 7, 9, 1e-7, 2e-7, 3e-16, 0.0)
-    parity.write([row], parity.Sizes(), tmp_path)
+    parity.report([row], parity.Sizes()).write(tmp_path)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert text.split("<!-- table -->")[0] == original.split("<!-- table -->")[0]
     assert "| LSTM | torch.nn.LSTM | one layer | 7 (9) | 1.0e-07 | 2.0e-07 | 3.0e-16 | 0 |" in text

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from unrolled.errors import UserError
-from unrolled.studies.table import StudyTable, output_folder, spread, write_between_marks
+from unrolled.studies.table import StudyTable, spread, write_between_marks
 
 TABLE = StudyTable(["model", "accuracy"], [["lstm", "93.5"], ["gru", "8.0"]])
 
@@ -40,10 +40,3 @@ def test_a_missing_readme_is_made_and_one_without_marks_is_left_alone(tmp_path: 
 def test_a_spread_is_the_mean_and_the_range() -> None:
     assert spread([1, 2, 6]) == "3.0 (1.0 to 6.0)"
     assert spread([0.125], digits=2) == "0.12 (0.12 to 0.12)"
-
-
-def test_a_quick_study_leaves_the_results_alone(tmp_path) -> None:
-    study = tmp_path / "experiments" / "memory"
-    assert output_folder(study, None, quick=False) == study
-    assert output_folder(study, None, quick=True) == tmp_path / "runs" / "studies" / "quick_memory"
-    assert output_folder(study, tmp_path, quick=True) == tmp_path

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from unrolled.compare.significance import compare_configurations
+from unrolled.compare.significance import compare_configurations, repetition
 from unrolled.errors import UserError
 from unrolled.train.columns import BY_NAME, COLUMNS
 from unrolled.train.results import WITHOUT_EFFECT, RunResult, config_hash
@@ -73,16 +73,17 @@ def compare(
         )
     table = _configurations(kept)
     settings = pd.DataFrame([flatten(of[0]) for of in table.runs], index=table.index, dtype=object)
-    for key, option in ((group, "--group"), (sort if sort not in BY_NAME else None, "--sort")):
-        if key is not None and key not in settings:
-            raise _unknown(key, settings.columns if option == "--group" else [*BY_NAME, *settings.columns], option)
-    differing = differing_keys(settings)
+    if group is not None and group not in settings:
+        raise _unknown(group, settings.columns, "--group")
+    if sort not in BY_NAME and sort not in settings:
+        raise _unknown(sort, [*BY_NAME, *settings.columns], "--sort")
+    # What only some have, and is the same in all of these, belongs to the choice that brought it: no column.
+    differing = [key for key in settings if settings[key].nunique() > 1]
     table["label"] = _labels(settings[differing]) if differing else [of[0].name for of in table.runs]
     table["section"] = _titles([of[0] for of in table.runs])
     if group is not None:
-        table["section"] += (
-            table.section.map(lambda title: ", " if title else "") + f"{group}=" + settings[group].fillna("-")
-        )
+        separator = table.section.map(lambda title: ", " if title else "")
+        table["section"] += separator + f"{group}=" + settings[group].fillna("-")
     table = pd.concat([settings, table], axis="columns")
     sections = [_ranked(section.copy(), sort) for _, section in table.groupby("section", sort=False)]
     keys = [key for key in differing if key != group and any(s[key].nunique(dropna=False) > 1 for s in sections)]
@@ -120,15 +121,6 @@ def flatten(run: RunResult) -> dict[str, str]:
             key, value = key.removesuffix("._target_"), str(value).rsplit(".", 1)[-1]
         flat[key] = _text(value)
     return flat
-
-
-def differing_keys(settings: pd.DataFrame) -> list[str]:
-    """Columns of ``settings`` (a row per configuration) whose values differ, in the order of the configs.
-
-    A key that only some configurations have, and that is the same in all of these, is left out: it belongs to the
-    choice that brought it (a recurrence's own option) and tells nothing more.
-    """
-    return [key for key in settings if settings[key].nunique() > 1]
 
 
 def difference(first: RunResult, second: RunResult) -> list[tuple[str, str, str]]:
@@ -180,10 +172,12 @@ def _configurations(runs: Sequence[RunResult]) -> pd.DataFrame:
     deviation = finished[NAMES].std().add_suffix("_std")
     numbers = pd.concat([finished[NAMES].mean(), deviation], axis="columns")
     numbers.loc[finished.place.nunique() > 1, [*TIMINGS, *(f"{name}_std" for name in TIMINGS)]] = float("nan")
-    table = newest.groupby("configuration", sort=False).run.agg(lambda of: sorted(of, key=_order)).to_frame("runs")
+    table = newest.groupby("configuration", sort=False).run.agg(list).to_frame("runs")
     table["finished"] = [[run for run in of if run.status == "ok"] for of in table.runs]
-    table["seeds"] = [list(dict.fromkeys(sorted(run.config.get("seed") for run in of))) for of in table.finished]
-    table["folds"] = [list(dict.fromkeys(f for run in of if (f := _fold(run)) is not None)) for of in table.finished]
+    for number, name in enumerate(("seeds", "folds")):
+        table[name] = [
+            sorted({value for run in of if (value := repetition(run)[number]) is not None}) for of in table.finished
+        ]
     table["status"] = [_status(of) for of in table.runs]
     table["places"] = [list(dict.fromkeys(_place(run) for run in of)) for of in table.finished]
     return table.join(numbers)
@@ -241,7 +235,7 @@ def _documents(run: RunResult) -> dict[str, Any]:
     return {
         "data": run.data,
         **{key: _text(value) for key, value in given.items() if key not in SAME_DOCUMENTS},
-        "folds": "-" if _fold(run) is None else str(given.get("folds")),
+        "folds": "-" if repetition(run)[1] is None else str(given.get("folds")),
         "documents": sum(split["documents"] for split in splits.values()) or None,  # a file may have changed
     }
 
@@ -256,24 +250,16 @@ def _labels(settings: pd.DataFrame) -> list[str]:
 
 
 def _repetition(run: RunResult) -> dict[str, str]:
-    fold = _fold(run)
-    return {"seed": str(run.config.get("seed"))} | ({} if fold is None else {"data.fold": str(fold)})
-
-
-def _fold(run: RunResult) -> int | None:
-    """The part of a cross-validation on which the run was tested; None where there was none."""
-    return run.config.get("data", {}).get("fold")
+    seed, fold = repetition(run)
+    return {"seed": str(seed)} | ({} if fold is None else {"data.fold": str(fold)})
 
 
 def _without_repetition(run: RunResult) -> str:
     """The same text for all runs that differ in nothing but seed and fold."""
-    if _fold(run) is None:
+    _, fold = repetition(run)
+    if fold is None:
         return run.config_hash_without_seed
     return f"folds {config_hash(run.config, (*WITHOUT_EFFECT, *REPEATED_OVER))}"
-
-
-def _order(run: RunResult) -> tuple[int, int]:
-    return _fold(run) or 0, run.config.get("seed") or 0
 
 
 def _status(runs: Sequence[RunResult]) -> str:

@@ -1,7 +1,7 @@
 """Plots of a comparison: accuracy against size, accuracy against speed, learning curves."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -94,41 +94,36 @@ def learning_curve(runs: Sequence[RunResult]) -> pd.DataFrame:
     return table[by_validation.size() == len(curves)].fillna({"std": 0.0})
 
 
-PLOTS: dict[str, tuple[str, Callable[[Comparison], Figure | None]]] = {
-    "accuracy_parameters": (
-        "Accuracy against the number of parameters",
-        lambda comparison: plot_accuracy_against(comparison, "parameters"),
-    ),
-    "accuracy_speed": (
-        "Accuracy against training speed",
-        lambda comparison: plot_accuracy_against(comparison, "tokens_per_second"),
-    ),
-    "learning_curves": ("Learning curves", plot_learning_curves),
-}
+def all_plots(comparison: Comparison) -> Iterator[tuple[str, str, Figure]]:
+    """File name, title and figure of every plot that has something to show."""
+    size, speed = (plot_accuracy_against(comparison, name) for name in ("parameters", "tokens_per_second"))
+    for name, title, figure in (
+        ("accuracy_parameters", "Accuracy against the number of parameters", size),
+        ("accuracy_speed", "Accuracy against training speed", speed),
+        ("learning_curves", "Learning curves", plot_learning_curves(comparison)),
+    ):
+        if figure is not None:
+            yield name, title, figure
 
 
 def as_svg(comparison: Comparison) -> dict[str, str]:
-    """Title and SVG of every plot that has something to show."""
+    """Title and SVG of every plot."""
     images = {}
-    for title, plot in PLOTS.values():
-        if (figure := plot(comparison)) is not None:
-            out = io.StringIO()
-            figure.savefig(out, format="svg")
-            images[title] = out.getvalue()
+    for _, title, figure in all_plots(comparison):
+        out = io.StringIO()
+        figure.savefig(out, format="svg")
+        images[title] = out.getvalue()
     return images
 
 
 def save_plots(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write every plot that has something to show as PNG and SVG; the files written."""
+    """Write every plot as PNG and SVG; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, (_, plot) in PLOTS.items():
-        figure = plot(comparison)
-        if figure is not None:
-            for ending in ("png", "svg"):
-                path = folder / f"{name}.{ending}"
-                figure.savefig(path, dpi=150)
-                written.append(path)
+    for name, _, figure in all_plots(comparison):
+        for ending in ("png", "svg"):
+            written.append(folder / f"{name}.{ending}")
+            figure.savefig(written[-1], dpi=150)
     return written
 
 

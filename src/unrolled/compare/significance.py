@@ -50,18 +50,19 @@ def compare_configurations(first: Sequence[RunResult], second: Sequence[RunResul
 
     The folds of one cross-validation test different documents: with one seed they are one test over all of them.
     """
-    by_repetition = {_repetition(run): run for run in second}
-    shared = [(run, by_repetition[_repetition(run)]) for run in first if _repetition(run) in by_repetition]
-    counts: dict[int | None, tuple[int, int]] = {}
-    for one, two in shared or zip(first, second, strict=False):
-        found = right_alone(one, two)
-        if found is not None:
-            seed, _ = _repetition(one)
-            before = counts.get(seed, (0, 0))
-            counts[seed] = before[0] + found[0], before[1] + found[1]
-    return statistics.median(mcnemar(*of_seed) for of_seed in counts.values()) if counts else None
+    by_repetition = {repetition(run): run for run in second}
+    pairs = [(run, by_repetition[repetition(run)]) for run in first if repetition(run) in by_repetition]
+    if not pairs:
+        in_order = (sorted(runs, key=lambda run: str(repetition(run))) for runs in (first, second))
+        pairs = list(zip(*in_order, strict=False))
+    counts: dict[int | None, list[tuple[int, int]]] = {}
+    for one, two in pairs:
+        if (found := right_alone(one, two)) is not None:
+            counts.setdefault(repetition(one)[0], []).append(found)
+    values = [mcnemar(*np.sum(of_seed, axis=0).tolist()) for of_seed in counts.values()]
+    return statistics.median(values) if values else None
 
 
-def _repetition(run: RunResult) -> tuple[int | None, int | None]:
-    """Seed and fold."""
+def repetition(run: RunResult) -> tuple[int | None, int | None]:
+    """Seed and fold (None without a cross-validation): what runs of one configuration differ in."""
     return run.config.get("seed"), run.config.get("data", {}).get("fold")

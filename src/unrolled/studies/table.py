@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from unrolled.compare.report import markdown_table
 from unrolled.errors import UserError
 from unrolled.train.results import write_atomically
 
@@ -22,11 +23,10 @@ class StudyTable:
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
     names: int = 1
-    caption: str = ""
 
     def show(self) -> None:
         """On the terminal, or in full width where the output is no terminal."""
-        table = Table(title=self.caption or None, title_justify="left")
+        table = Table()
         for i, name in enumerate(self.header):
             table.add_column(name, justify="left" if i < self.names else "right")
         for line in self.lines:
@@ -35,24 +35,12 @@ class StudyTable:
 
     def markdown(self) -> str:
         """The same for a README."""
-        ruler = ["---"] * self.names + ["---:"] * (len(self.header) - self.names)
-        rows = "\n".join("| " + " | ".join(line) + " |" for line in (self.header, ruler, *self.lines))
-        return f"**{self.caption}**\n\n{rows}" if self.caption else rows
+        return markdown_table(self.header, self.lines, self.names)
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
     """Mean, and in parentheses the range of the values."""
     return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
-def output_folder(study: Path, given: Path | None, quick: bool) -> Path:
-    """Where the study in folder ``study`` writes: to ``given``, else to its own folder.
-
-    A quick one shows that the study works, not a result, and leaves the results alone: it writes to ``runs/studies``.
-    """
-    if given is not None:
-        return given
-    return study.parents[1] / "runs" / "studies" / f"quick_{study.name}" if quick else study
 
 
 def write_between_marks(readme: Path, body: str) -> None:
