@@ -1,6 +1,9 @@
 """Checkpoint files are whole or not there, and damage is noticed."""
 
 import random
+import resource
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -32,6 +35,35 @@ def test_a_write_that_fails_leaves_the_old_file(saved, monkeypatch) -> None:
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(OSError, match="disk full"):
         AtomicCheckpointIO().save_checkpoint(CONTENT, saved)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == ["a.ckpt"]
+
+
+SAVE_TOO_MUCH = """
+import sys, torch
+from pathlib import Path
+from unrolled.train.checkpoint_io import AtomicCheckpointIO
+from unrolled.train.disk import DiskFullError
+
+try:
+    AtomicCheckpointIO().save_checkpoint({"weights": [torch.zeros(3 * 2**18)], "epoch": 3}, Path(sys.argv[1]))
+except DiskFullError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_message_and_leaves_the_old_file(saved) -> None:
+    """No file of the process may grow beyond 1 MB, so that the system refuses the rest, as on a full disk."""
+    before = saved.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", SAVE_TOO_MUCH, str(saved)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout.startswith(f"{saved} cannot be written, the disk is full: 3.0 MiB are needed, "), done.stderr
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == ["a.ckpt"]
 

@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,6 +76,7 @@ def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier
     assert steps == 3 * best["global_step"]
     skipped = 5 + 3  # by `Speed`: the first steps, and one at the start of each epoch
     assert results["speed"]["measured_steps"] > steps - skipped - 1
+    assert "nothing was learned beyond the commonest class" in done.stdout
 
 
 def test_checkpoints_hold_plain_values_only(trained: Path) -> None:
@@ -94,7 +99,12 @@ def test_the_terminal_shows_a_table_and_where_to_look(trained: Path) -> None:
     shown = (trained / "stdout.txt").read_text()
     for part in ("lstmp", "handwritten", "tokens/s", "tensorboard --logdir", "parameters"):
         assert part in shown
+    assert "nothing was learned" not in shown
     assert "Traceback" not in (trained / "stderr.txt").read_text()
+
+
+def test_a_finished_run_keeps_its_best_and_last_weights_and_no_resume_point(trained: Path) -> None:
+    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
 def test_help_lists_groups_and_choices() -> None:
@@ -163,3 +173,47 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
     assert results["status"] == "interrupted"
     assert "Traceback" not in err
     assert weights(result.parent)
+    newest = max(path.name for path in result.parent.glob("checkpoints/step-*.ckpt"))
+    assert f"interrupted: {result.parent}" in err
+    assert f"resume with python train.py resume={result.parent} (continues from {newest})" in err
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None], dict[str, Any]]]:
+    """A directory on a file system of 6 MB, what makes it larger, and options for the process that writes there.
+
+    Who may not mount one gets a limit on the size of a file, which the system enforces in the same way.
+    """
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], check=False).returncode:
+        limit = (resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+        yield folder, lambda: None, {"preexec_fn": lambda: resource.setrlimit(*limit)}
+        return
+    try:
+        yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=40m", folder], check=True), {}
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_one_message_and_the_run_can_be_resumed(small_disk) -> None:
+    folder, make_room, options = small_disk
+    small = ("data=book_excerpts", "data.max_tokens=60", "threads=1", "model=gru", "model.hidden_size=64")
+    steps = ("embedding.embedding_dim=128", "trainer.max_epochs=3", "checkpoint.every_n_steps=1")
+    assert program("train.py", *small, "dry_run=true", f"output_dir={folder}").returncode == 0, "fills the cache"
+    done = program("train.py", *small, *steps, f"output_dir={folder}", **options)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (run,) = (path.parent for path in folder.rglob("results.json"))
+    message = (
+        rf"error: {run}/checkpoints/.*\.ckpt cannot be written, the disk is full: \d\.\d MiB are needed, \S+ MiB are "
+    )
+    message += rf"free; make room, then resume with python train\.py resume={run} \(continues from .*\)"
+    assert re.search(message, done.stderr), done.stderr
+    assert json.loads((run / "results.json").read_text())["status"] == "failed"
+    assert not [path for path in run.rglob(".*") if path.name != ".hydra"], "no half of a file is left"
+    make_room()
+    done = program("train.py", f"resume={run}")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((run / "results.json").read_text())
+    assert (results["status"], len(results["history"])) == ("ok", 3)

@@ -42,6 +42,13 @@ def test_texts_come_back_in_order_whatever_the_batches() -> None:
     assert together.std(axis=0).min() > 0.01, "texts differ"
 
 
+@pytest.mark.parametrize("wrong", [None, 7, b"w1", ["w1"], float("nan")])
+def test_what_is_no_text_is_refused_with_its_position(wrong) -> None:
+    for method in (model().predict, model().predict_proba):
+        with pytest.raises(UserError, match=r"^texts\[2\] is .*, not a string"):
+            method(["w1", "", wrong, "w2"])
+
+
 def test_windows_are_read_as_they_come(monkeypatch) -> None:
     monkeypatch.setattr("unrolled.use.predictor.WINDOW_DOCUMENTS", 3)
     taken = []

@@ -1,4 +1,4 @@
-"""Checkpoint files that are whole or not there."""
+"""Atomic writing and verified reading of checkpoint files."""
 
 import os
 import zipfile
@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
+from unrolled.train.disk import disk_full_error
 from unrolled.train.signals import defer_signals
 
 UNFINISHED = ".tmp"  # ends the names of files that are being written, or were when their process was killed
@@ -17,8 +19,8 @@ UNFINISHED = ".tmp"  # ends the names of files that are being written, or were w
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place, waits until it is on the disk and moves it there.
 
-    Whoever looks finds the old file or the new one, even after a power cut. The zip container of ``torch.save`` holds a
-    CRC-32 of every tensor, which `load_intact` checks.
+    A reader finds the old file or the new one, even after a power cut. The zip container of ``torch.save`` holds a
+    CRC-32 of every tensor, which `load_intact` checks. Raises DiskFullError where there is no room for it.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
@@ -31,14 +33,26 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
-        finally:
+        except BaseException as error:
             new.unlink(missing_ok=True)
+            if (full := disk_full_error(error, path, needed=_size(checkpoint))) is not None:
+                raise full from error
+            raise
         if os.name == "posix":
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)  # the name, too
             finally:
                 os.close(folder)
+
+
+def _size(content: Any) -> int:
+    """Bytes of all tensors in nested containers."""
+    if isinstance(content, Tensor):
+        return content.nbytes
+    if isinstance(content, Mapping):
+        return sum(map(_size, content.values()))
+    return sum(map(_size, content)) if isinstance(content, list | tuple) else 0
 
 
 def load_intact(path: Path) -> Mapping[str, Any]:

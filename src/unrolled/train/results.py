@@ -10,11 +10,11 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +161,8 @@ def recorded_run(
             (directory / RESULTS_FILE).unlink(missing_ok=True)
             shutil.rmtree(directory / ".hydra", ignore_errors=True)
         else:
-            result.write()
+            with nullcontext() if result.status == "ok" else suppress(OSError):  # a full disk is the error to be told
+                result.write()
 
 
 def describe_error(error: BaseException) -> str:
@@ -250,14 +251,11 @@ def save_predictions(
     """
     path = directory / file
     columns = [np.asarray(predictions[key]).tolist() for key in ("ids", "labels", "predicted", "probability")]
-    with tempfile.NamedTemporaryFile(
-        "w", dir=directory, prefix=f".{file}.", delete=False, newline="", encoding="utf-8"
-    ) as out:
+    with _replacing(path) as out:
         rows = csv.writer(out)
         rows.writerow(["id", "label", "predicted", "probability"])
         for identity, label, predicted, probability in zip(*columns, strict=True):
             rows.writerow([identity, class_names[label], class_names[predicted], f"{probability:.6f}"])
-    _replace(Path(out.name), path)
     return path
 
 
@@ -278,14 +276,23 @@ def load_predictions(run: RunResult) -> dict[str, NDArray[Any]] | None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file beside ``path`` and move it there."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as out:
+    with _replacing(path) as out:
         out.write(text)
-    _replace(Path(out.name), path)
 
 
-def _replace(new: Path, path: Path) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A file that takes the place of ``path`` once it is complete; nothing is left of one that could not be written."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, newline="", encoding="utf-8"
+    ) as out:
+        new = Path(out.name)
+        try:
+            yield out
+            out.close()
+        except BaseException:
+            new.unlink()
+            raise
     umask = os.umask(0)
     os.umask(umask)
     new.chmod(0o666 & ~umask)  # temporary files are private, results are not

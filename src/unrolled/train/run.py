@@ -2,7 +2,9 @@
 
 import json
 import logging
+import shlex
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.summary import summary_table
 from unrolled.errors import RefusedDataError, UserError
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
+from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
 from unrolled.train.callbacks.config_text import ConfigText
 from unrolled.train.callbacks.history import History
@@ -29,14 +32,21 @@ from unrolled.train.callbacks.hparams import HParams
 from unrolled.train.callbacks.model_summary import count_parameters
 from unrolled.train.callbacks.resume_points import ResumePoints
 from unrolled.train.callbacks.speed import Speed
+from unrolled.train.chance import chance_warning
 from unrolled.train.checkpoint_io import AtomicCheckpointIO, load_intact
 from unrolled.train.classifier import Classifier
 from unrolled.train.devices import check_launcher, global_rank, launch_processes
+from unrolled.train.disk import disk_full_error
 from unrolled.train.environment import describe_environment
 from unrolled.train.results import RunResult, load_result, recorded_run, save_predictions, write_atomically
 from unrolled.train.resume import exclusive_access, restore_settings
-from unrolled.train.resume_files import checkpoint_to_resume, elapsed_seconds
-from unrolled.train.signals import interrupt_on_sigterm
+from unrolled.train.resume_files import (
+    checkpoint_to_resume,
+    elapsed_seconds,
+    remove_resume_points,
+    resume_points,
+)
+from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
 from unrolled.train.sweep import skip_finished
 from unrolled.train.table import print_runs
 from unrolled.use.load import TOKENIZER_FILE, VOCABULARY_FILE
@@ -80,6 +90,7 @@ def train(config: DictConfig) -> float | None:
     check_launcher(config.trainer.get("devices"))
     _quiet()
     check_buildable(config)
+    build_callbacks(config)
     choices = HydraConfig.get().runtime.choices
     directory = Path(HydraConfig.get().runtime.output_dir) if before is None else before.directory
     if before is None:
@@ -113,9 +124,13 @@ def train(config: DictConfig) -> float | None:
         return None
     known["keep_refused"] = sweeping or before is not None  # a row of the sweep, or a run that had begun
     with _recorded(directory, settings, valid.name, root, before, **known) as result:
-        _fit_and_test(config, valid, result, before, settings, console)
+        warning = _fit_and_test(config, valid, result, before, settings, console)
+    if global_rank() == 0:
+        remove_resume_points(directory / "checkpoints")
     print_runs([result], _shown(root), console)
     console.print(f"this run: {_shown(directory)}", highlight=False, soft_wrap=True)
+    if warning is not None:
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     best = result.metrics.get("val/accuracy")
     return None if best is None else float(best)
 
@@ -127,7 +142,8 @@ def _fit_and_test(
     before: RunResult | None,
     settings: dict[str, Any],
     console: Console,
-) -> None:
+) -> str | None:
+    """Fill in ``result``; a warning where the model has learnt nothing."""
     directory = result.directory
     first = global_rank() == 0
     prepared = _prepared(valid)
@@ -143,7 +159,7 @@ def _fit_and_test(
     checkpoints, each = directory / "checkpoints", valid.checkpoint
     callbacks: list[Callback] = [
         ResumePoints(checkpoints, each.every_n_steps, each.every_minutes, each.keep),
-        *(build(f"callbacks.{name}", given) for name, given in (config.callbacks or {}).items() if given is not None),
+        *build_callbacks(config),
         speed,
         history,
         BestCheckpoint(checkpoints),
@@ -180,13 +196,19 @@ def _fit_and_test(
         result.speed = speed.result()
         result.best_checkpoint = result.relative(_existing(checkpoints / "best.ckpt"))
         result.last_checkpoint = result.relative(_existing(checkpoints / "last.ckpt"))
+    test = model.test_predictions
+    names = prepared.labels
+    return chance_warning(test["labels"], test["predicted"], prepared.valid.labels, history.rows, names)
 
 
 @contextmanager
 def _recorded(
     directory: Path, settings: dict[str, Any], name: str, root: Path, before: RunResult | None, **known: Any
 ) -> Iterator[RunResult]:
-    """The record that a run's first process keeps; the others have one that is not written."""
+    """The record that a run's first process keeps; the other processes have one that is not written.
+
+    A run that is interrupted, or finds the disk full, says how it can be resumed.
+    """
     if global_rank():
         with interrupt_on_sigterm():
             yield RunResult(name=name, directory=directory)
@@ -194,8 +216,21 @@ def _recorded(
     with exclusive_access(directory):
         if before is not None:
             before.wall_time_s = elapsed_seconds(before)
-        with recorded_run(directory, settings, name, root=root, before=before, **known) as result:
-            yield result
+        try:
+            with recorded_run(directory, settings, name, root=root, before=before, **known) as result:
+                yield result
+        except BaseException as error:
+            if interrupting_signal(error) is not None:
+                sys.stderr.write(f"interrupted: {_shown(directory)}\nresume with {_resume_command(directory)}\n")
+            if (full := disk_full_error(error, directory)) is not None:
+                raise UserError(f"{full}; make room, then resume with {_resume_command(directory)}") from error
+            raise
+
+
+def _resume_command(directory: Path) -> str:
+    point = next(iter(resume_points(directory / "checkpoints")), None)
+    begin = "the beginning" if point is None else point.name
+    return f"python train.py {shlex.quote(f'resume={_shown(directory)}')} (continues from {begin})"
 
 
 def _check_rows(config: Config, processes: int) -> None:

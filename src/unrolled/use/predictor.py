@@ -73,7 +73,9 @@ class TextClassifier:
             raise UserError("predict takes several texts: give a list, [text] for a single one")
         window: list[NDArray[np.int32]] = []
         tokens = 0
-        for text in texts:
+        for position, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise UserError(f"texts[{position}] is {text!r:.40}, not a string; leave it out, or give an empty one")
             window.append(self.encode(text))
             tokens += len(window[-1])
             if len(window) >= WINDOW_DOCUMENTS or tokens >= WINDOW_TOKENS:

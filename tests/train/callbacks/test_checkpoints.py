@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
+from unrolled.train.callbacks.history import History
 
 
 def biases(path) -> torch.Tensor:
@@ -29,6 +30,36 @@ def test_the_best_and_the_last_weights_are_kept_apart(tiny, batches, make_traine
     path, which = checkpoint_to_test(make)
     assert path == str(tmp_path / "c" / "best.ckpt")
     assert which == f"best checkpoint (val/loss = {losses[0]:.4f})"
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "losses", "best"),
+    [
+        ([0.5, 0.5, 0.5, 0.4], [3.0, 1.0, 2.0, 0.5], 1),
+        ([0.5, 0.6, 0.6], [1.0, 9.0, 9.0], 1),
+        ([0.5, 0.6, 0.5], [1.0, 9.0, 0.1], 1),
+        ([0.5, 0.5, 0.5], [2.0, float("nan"), 1.0], 2),
+    ],
+    ids=["equal accuracy", "equal in both: the first", "loss decides between equals only", "no number is no loss"],
+)
+@pytest.mark.parametrize("resumed_after", [None, 1, 2])
+def test_of_equal_accuracies_the_lower_loss_is_the_best(
+    tiny, batches, make_trainer, tmp_path, accuracies, losses, best, resumed_after
+) -> None:
+    def validate(batch, batch_idx) -> None:
+        tiny.log("val/accuracy", accuracies[tiny.current_epoch])
+        tiny.log("val/loss", losses[tiny.current_epoch])
+
+    tiny.validation_step = validate
+    for epochs in ([] if resumed_after is None else [resumed_after]) + [len(accuracies)]:
+        history = History()
+        savers = [history, BestCheckpoint(tmp_path / "c"), LastCheckpoint(tmp_path / "c")]
+        trainer = make_trainer(savers, enable_checkpointing=True, max_epochs=epochs)
+        point = tmp_path / "c" / "last.ckpt"
+        trainer.fit(tiny, batches(1), batches(1), ckpt_path=point if point.is_file() else None)
+    assert torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)["epoch"] == best
+    assert history.best is not None
+    assert history.best["epoch"] == best, "the results are those of the weights that are kept"
 
 
 def test_steps_after_the_last_validation_are_in_the_last_checkpoint(tiny, batches, make_trainer, tmp_path) -> None:

@@ -1,21 +1,46 @@
 """Checkpoints of the best and of the last weights."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from unrolled.train.disk import DiskFullError
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps ``best.ckpt``: the weights with the best ``monitor`` in validation."""
+    """Keeps ``best.ckpt``: the weights with the best ``monitor`` in validation, of equals those with the lowest loss.
+
+    Lightning's ModelCheckpoint keeps the first of equals, and accuracies on a small validation set are often equal.
+    """
 
     def __init__(
         self, dirpath: str | Path, monitor: str = "val/accuracy", mode: Literal["min", "max"] = "max", **options: Any
     ) -> None:
         settings: dict[str, Any] = {"filename": "best", "enable_version_counter": False, "save_top_k": 1}
         super().__init__(dirpath, monitor=monitor, mode=mode, **(settings | options))
+        self.best_loss = math.inf
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """Whether the present weights are better than the best so far."""
+        loss = float(trainer.callback_metrics.get("val/loss", math.inf))
+        best = self.best_k_models.get(self.kth_best_model_path)
+        tied = current is not None and best is not None and bool(current == best)
+        is_better = super().check_monitor_top_k(trainer, current) or (tied and loss < self.best_loss)
+        if is_better:
+            self.best_loss = loss
+        return is_better
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"best_loss": self.best_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.best_loss = state_dict["best_loss"]
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -30,7 +55,10 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(dirpath, **(settings | options))
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if trainer.world_size == 1 or isinstance(exception, KeyboardInterrupt):  # else the others would be waited for
+        alone = trainer.world_size == 1 or isinstance(
+            exception, KeyboardInterrupt
+        )  # else the others would be waited for
+        if alone and not isinstance(exception, DiskFullError):
             super().on_exception(trainer, pl_module, exception)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,5 +1,6 @@
-"""What validation said, time after time, and which time was best."""
+"""Metrics of every validation and of the test."""
 
+import math
 import time
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ class History(Callback):
     A row holds ``epoch``, ``step`` (optimizer steps so far), ``tokens_seen`` (where ``TokensSeen`` runs), ``seconds``
     of training and validation so far, ``cpu_seconds`` that the process's threads worked in them (what else a shared
     machine does counts for less there), ``train/loss`` of the last step and every ``val/`` metric. The best row is the
-    first with the best ``monitor``, which is the one that ``ModelCheckpoint(monitor=...)`` keeps.
+    one with the best ``monitor``, of equals the one with the lowest loss: that of the weights which ``BestCheckpoint``
+    keeps.
     """
 
     def __init__(self, monitor: str = "val/accuracy", mode: Literal["min", "max"] = "max") -> None:
@@ -31,9 +33,14 @@ class History(Callback):
     @property
     def best(self) -> dict[str, float] | None:
         """The best row, or None before the first validation."""
-        rows = [row for row in self.rows if row.get(self.monitor) == row.get(self.monitor) is not None]  # not NaN
-        pick = max if self.mode == "max" else min
-        return pick(rows, key=lambda row: row[self.monitor], default=None)
+        sign = -1 if self.mode == "max" else 1
+        rows = [row for row in self.rows if not math.isnan(row.get(self.monitor, math.nan))]
+
+        def rank(row: dict[str, float]) -> tuple[float, float]:
+            loss = row.get("val/loss", math.nan)
+            return sign * row[self.monitor], math.inf if math.isnan(loss) else loss
+
+        return min(rows, key=rank, default=None)
 
     def metrics(self) -> dict[str, float]:
         """The ``val/`` metrics of the best row and the ``test/`` metrics, as far as there are any."""

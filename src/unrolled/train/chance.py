@@ -1,0 +1,34 @@
+"""Whether a run has learnt more than to answer with the commonest class."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def chance_warning(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    valid_labels: NDArray[np.int64],
+    history: Sequence[Mapping[str, float]],
+    class_names: Sequence[str],
+) -> str | None:
+    """One sentence for a run that is no better than the commonest class, None for any other.
+
+    labels, predicted: (N,) classes of the test documents; valid_labels: (M,) those of the validation documents;
+    history: a row per validation. Compared with the commonest class are the test accuracy and, in case training never
+    left that class, the accuracy of every validation.
+    """
+    counts = np.bincount(labels, minlength=len(class_names))
+    right, commonest = int((labels == predicted).sum()), int(counts.max())
+    share = np.bincount(valid_labels).max() / len(valid_labels)
+    never_left = bool(history) and all(abs(row.get("val/accuracy", 1.0) - share) < 1e-6 for row in history)
+    if right > commonest and not never_left:
+        return None
+    reached, always = 100 * right / len(labels), 100 * commonest / len(labels)
+    return (
+        f"nothing was learned beyond the commonest class: the test accuracy is {reached:.2f} %, and always answering "
+        f"{class_names[int(counts.argmax())]} gives {always:.2f} %; try more optimizer steps (a larger "
+        "trainer.max_epochs, a smaller tbptt.batch_size), another optimizer.lr, or text=characters where no blanks "
+        "separate the words"
+    )
