@@ -1,45 +1,27 @@
-"""Sources built from plain mappings, as a configuration without any schema gives them."""
+"""Sources from plain mappings; and one that a user has written, trained and evaluated by the programs themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import program
 
 from unrolled.data.sources.build import build_source
-from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.data.sources.generated import Recall
 from unrolled.errors import UserError
+from unrolled.train.results import load_predictions, load_result
 
-CSV = "unrolled.data.sources.csv_files.CsvFiles"
-RECALL = "unrolled.data.sources.generated.Recall"
-
-
-class Own(Source):
-    """A source of the user's, with arguments of every simple type."""
-
-    name = "own"
-
-    def __init__(self, share: float, title: str | None = None, options: Any = None, **rest: Any) -> None:
-        self.share, self.title, self.options, self.rest = share, title, options, rest
-
-    def splits(self) -> tuple[str, ...]:
-        return ("train",)
-
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
-
-    def documents(self, split: str, notes: Notes) -> Iterator[Document]:
-        yield Document("text", "label")
+SOURCES = "unrolled.data.sources"
+CSV, RECALL = f"{SOURCES}.csv_files.CsvFiles", f"{SOURCES}.generated.Recall"
 
 
 def test_keys_are_the_arguments_of_the_constructor() -> None:
-    source = build_source({"_target_": f"{__name__}.Own", "share": 1, "title": 2020, "options": {"a": [1]}, "more": 5})
-    assert isinstance(source, Own)
-    assert (source.share, type(source.share), source.title) == (1.0, float, "2020")
-    assert source.options == {"a": [1]}
-    assert source.rest == {"more": 5}
+    source = build_source({"_target_": RECALL, "length": 7, "noise": "other"})
+    assert isinstance(source, Recall)
+    assert (source.length, source.noise, source.classes) == (7, "other", 10)
 
 
 @pytest.mark.parametrize(
@@ -48,19 +30,13 @@ def test_keys_are_the_arguments_of_the_constructor() -> None:
         ({"_target_": "no.such.module"}, r"data\._target_=no\.such\.module cannot be imported"),
         ({"_target_": "pathlib.Path"}, r"data\._target_=pathlib\.Path must name a subclass"),
         ({}, r"data\._target_=None cannot be imported"),
-        ({"_target_": CSV, "val": "a.csv"}, r"data\.val=a\.csv: CsvFiles has no such key; did you mean data\.valid\?"),
-        ({"_target_": CSV, "fodl": 1}, r"data\.fodl=1: CsvFiles has no such key; did you mean data\.fold\?"),
+        ({"_target_": CSV, "val": "a.csv"}, r"data\.val: CsvFiles has no such key; did you mean data\.valid\?"),
+        ({"_target_": CSV, "fodl": 1}, r"data\.fodl: CsvFiles has no such key; did you mean data\.fold\?"),
         ({"_target_": RECALL, "zzz": 1}, r"Recall has no such key; its keys are length, classes, noise, train"),
-        ({"_target_": CSV, "train": "a", "header": "maybe"}, r"data\.header must be true or false, got 'maybe'"),
-        ({"_target_": CSV, "train": ["a", "b"]}, r"data\.train must be a text or null, got \['a', 'b'\]"),
-        ({"_target_": RECALL, "length": True}, r"data\.length must be a whole number, got True"),
-        ({"_target_": RECALL, "length": 1.5}, r"data\.length must be a whole number, got 1\.5"),
-        ({"_target_": RECALL, "length": None}, r"data\.length must be a whole number, got null"),
-        ({"_target_": f"{__name__}.Own"}, r"data\.share is not set: Own needs it"),
-        ({"_target_": "unrolled.data.sources.orange.OrangeTables"}, r"data\.corpus is not set"),
+        ({"_target_": f"{SOURCES}.orange.OrangeTables"}, r"OrangeTables needs more keys \(.*'corpus'"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_key_and_value(keys: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused_with_its_key(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_source(keys)
 
@@ -68,12 +44,71 @@ def test_what_does_not_fit_is_refused_with_its_key_and_value(keys: dict[str, Any
 @pytest.mark.parametrize("module", ["csv_files.CsvFiles", "jsonl.JsonlFiles", "parquet.ParquetFiles", "folder.Folder"])
 def test_what_only_the_user_knows_is_asked_for(module: str) -> None:
     with pytest.raises(UserError, match=r"data\.train is not set: it names"):
-        build_source({"_target_": f"unrolled.data.sources.{module}"})
+        build_source({"_target_": f"{SOURCES}.{module}"})
     with pytest.raises(UserError, match=r"data\.path is not set: it names"):
-        build_source({"_target_": "unrolled.data.sources.huggingface.HuggingFace"})
+        build_source({"_target_": f"{SOURCES}.huggingface.HuggingFace"})
 
 
-def test_a_file_that_is_called_like_a_number_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "2020").write_text("text,label\nfine,pos\n")
-    monkeypatch.chdir(tmp_path)
-    assert list(build_source({"_target_": CSV, "train": 2020}).documents("train", Notes())) == [("fine", "pos", 1)]
+SOURCE = '''
+from unrolled.data.sources.source import Document, Source
+
+
+class Weather(Source):
+    """Half of the days are bad."""
+
+    name = "weather"
+
+    def __init__(self, days: int = 60, storm: str = "storm") -> None:
+        self.days, self.storm = days, storm
+
+    def splits(self):
+        return ("train",)
+
+    def fingerprint(self):
+        return {"days": self.days, "storm": self.storm}
+
+    def documents(self, split, notes):
+        for day in range(self.days):
+            yield Document(f"a {self.storm} comes", "bad") if day % 2 else Document("the sun shines", "good")
+'''
+
+
+@pytest.fixture
+def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A class and a yaml outside the package, and the arguments that choose them."""
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "weather.yaml").write_text("_target_: my_weather.Weather\ndays: 80\nstorm: gale\n")
+    (tmp_path / "my_weather.py").write_text(SOURCE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    quick = ("model=gru", "model.hidden_size=8", "threads=1", "callbacks.progress_bar=null")
+    return ("--config-dir", str(tmp_path / "conf"), "data=weather", *quick, f"output_dir={tmp_path / 'runs'}")
+
+
+def test_a_source_of_ones_own_is_one_class_and_one_yaml(weather: tuple[str, ...], tmp_path: Path) -> None:
+    done = program("train.py", *weather, "data.storm=hail", "data.test_share=0.25", "optimizer.lr=0.05")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "latest"
+    result = load_result(run)
+    assert result.metrics["test/accuracy"] == 1.0, "two words tell the classes apart"
+    words = {
+        line for line in (result.directory / "vocabulary.txt").read_text().splitlines() if not line.startswith("<")
+    }
+    assert words == {"a", "hail", "comes", "the", "sun", "shines"}
+    predictions = load_predictions(result)
+    assert predictions is not None
+    assert len(predictions["ids"]) == 20
+    assert [day % 2 == 1 for day in predictions["ids"]] == [label == "good" for label in predictions["labels"]]
+    done = program("evaluate.py", f"run={run}")
+    assert done.returncode == 0, done.stderr
+    assert "20 documents, accuracy 100.00 %" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("data.dayz=3", "data.days"), ("data.days=many", "data.days=many: must be a whole number")],
+)
+def test_its_keys_are_checked_against_its_constructor(weather: tuple[str, ...], override: str, said: str) -> None:
+    done = program("train.py", *weather, f"+{override}" if "dayz" in override else override)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
