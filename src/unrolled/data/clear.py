@@ -1,4 +1,4 @@
-"""Remove what the data cache holds: ``python -m unrolled.data.clear`` (``make clean-cache``). Runs are not touched."""
+"""Removal of what the data cache holds: ``python -m unrolled.data.clear`` (``make clean-cache``)."""
 
 from __future__ import annotations
 

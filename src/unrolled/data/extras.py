@@ -1,4 +1,4 @@
-"""Packages that only some sources and tokenizers need."""
+"""Optional packages, which only some sources and tokenizers need."""
 
 from __future__ import annotations
 

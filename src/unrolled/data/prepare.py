@@ -1,4 +1,4 @@
-"""Prepares the data of a run: three tokenised splits, a vocabulary, and a summary of what they look like."""
+"""Preparation of a run's data: three tokenized splits, a vocabulary, and a summary of what they look like."""
 
 from __future__ import annotations
 

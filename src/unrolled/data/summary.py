@@ -1,4 +1,4 @@
-"""What a data set looks like, in figures, and what looks wrong with it."""
+"""The summary of a data set in figures, and warnings about what may spoil a result."""
 
 from __future__ import annotations
 

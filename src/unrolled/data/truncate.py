@@ -1,4 +1,4 @@
-"""Long documents cut to a number of tokens."""
+"""Truncation of long documents to a number of tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which columns of a table hold the text and the class."""
+"""Columns of a table: which of them hold the text and the class."""
 
 from __future__ import annotations
 

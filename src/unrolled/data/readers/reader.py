@@ -1,4 +1,4 @@
-"""What the readers of all file formats share: tables read row by row, each row with the place where it stands."""
+"""The base class of the readers of all file formats: rows one at a time, each with the place where it stands."""
 
 from __future__ import annotations
 

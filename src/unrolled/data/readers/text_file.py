@@ -1,4 +1,4 @@
-"""Text files, plain or gzipped and in any encoding, read line by line; what is wrong is said with its place."""
+"""Text files, plain or gzipped and in any encoding, decoded line by line; errors name the place."""
 
 from __future__ import annotations
 

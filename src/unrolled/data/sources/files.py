@@ -1,4 +1,4 @@
-"""What the sources share that read tables which the user names: a file for each split, and rows that are odd."""
+"""The base class of sources that read tables from files: a file for each split, a row for each document."""
 
 from __future__ import annotations
 

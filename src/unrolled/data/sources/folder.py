@@ -1,4 +1,4 @@
-"""One directory for each class, one file for each document."""
+"""Directories as a source of documents: one directory for each class, one file for each document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Made-up sets that need memory or order: what a recurrence is for. The same arguments make the same documents."""
+"""Synthetic data sets that need memory or the order of tokens. The same arguments make the same documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every source of documents offers, whatever file or generator it reads."""
+"""The interface of a source of documents, whatever file or generator it reads."""
 
 from __future__ import annotations
 
