@@ -104,7 +104,7 @@ def test_cutting_spares_validation_and_test_if_asked_to(tmp_path: Path) -> None:
 
 
 def test_the_summary_is_plain_and_shows_as_a_table(tmp_path: Path) -> None:
-    extra = [["", "class 0"], ["same text", "class 1"], ["train0 ", "class 0"]]
+    extra = [["", "class 0"], ["same text", "class 1"], ['  TRAIN0 "', "class 0"]]
     data = run(tmp_path, test=9, extra=extra)
     assert json.loads(json.dumps(data.summary)) == data.summary
     test = data.summary["splits"]["test"]
@@ -113,13 +113,17 @@ def test_the_summary_is_plain_and_shows_as_a_table(tmp_path: Path) -> None:
     assert test["classes"] == {"class 0": 5, "class 1": 4, "class 2": 3}
     known = sum(int((data.test.document(index) != 1).sum()) for index in range(12))
     assert test["unknown_share"] == pytest.approx(1 - known / test["tokens"])
-    assert any("1 of 12 texts of test stand in train too" in warning for warning in data.summary["warnings"])
+    assert any(
+        "1 of 12 texts of test stand in train too, token for token" in warning for warning in data.summary["warnings"]
+    )
     assert any("1 of 12 documents of test have no tokens" in warning for warning in data.summary["warnings"])
     console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
     console.print(summary_table(data.summary))
     shown = console.export_text()
     assert "class 2" in shown
     assert "unknown tokens" in shown
+    assert re.search(r"also in train │ +│ +0 │ +1 │\n", shown)
+    assert [figures["in_train"] for figures in data.summary["splits"].values()] == [None, 0, 1]
 
 
 def test_unknown_tokens_imbalance_duplicates_and_a_text_without_spaces_are_warned_of(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ and splits are not part of it: they are derived when loading.
     <split>.tokens.npy       [total] type ids, the narrowest integers that hold them
     <split>.starts.npy       [N + 1] where each document begins
     <split>.labels.npy       [N] class of each document
-    <split>.hashes.npy       [N] 64-bit hash of each text, to find duplicates
+    <split>.hashes.npy       [N] 64-bit hash of each document's tokens, to find duplicates
     <split>.records.npy      [N] number of each document in its file, ascending
     meta.json                class names, notes of the reader, size and SHA-256 of each file above
 
@@ -41,7 +41,7 @@ from unrolled.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # part of the key: raise it when the layout or a tokenizer changes
+FORMAT = 3  # part of the key: raise it when the layout or a tokenizer changes
 FLUSH = 1 << 20  # tokens that are held in memory while building
 
 
@@ -53,7 +53,7 @@ class CachedSplit:
     starts: NDArray[np.int64]  # [N]
     lengths: NDArray[np.int64]  # [N]
     labels: NDArray[np.int64]  # [N] index into TokenCache.labels
-    hashes: NDArray[np.uint64]  # [N] of the texts
+    hashes: NDArray[np.uint64]  # [N] of the documents' tokens
     records: NDArray[np.int64]  # [N] numbers in the file (`Document.record`), ascending
 
 
@@ -66,7 +66,6 @@ class TokenCache:
     labels: list[str]  # names of the classes; numbers in order of value, otherwise alphabetically
     splits: dict[str, CachedSplit]
     notes: dict[str, Any]  # what the reader left out
-    build_seconds: float
 
 
 class DamagedEntryError(Exception):
@@ -154,7 +153,6 @@ def _load(path: Path) -> TokenCache:
         labels=meta["labels"],
         splits=splits,
         notes=meta["notes"],
-        build_seconds=meta["build_seconds"],
     )
 
 
@@ -192,8 +190,6 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
         "splits": list(source.splits()),
         "labels": labels,
         "notes": notes.as_dict(),
-        "tokens": words,
-        "build_seconds": round(seconds, 3),
         "files": {file.name: (file.stat().st_size, sha256(file)) for file in sorted(path.iterdir())},
     }
     meta["check"] = _digest(json.loads(json.dumps(meta)))
@@ -265,7 +261,7 @@ def _tokenise(
             total += len(found)
             starts.append(total)
             labels.append(classes[label])
-            hashes += hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
+            hashes += hashlib.blake2b("\0".join(found).encode("utf-8", "replace"), digest_size=8).digest()
             if len(tokens) >= FLUSH or len(labels) >= FLUSH:
                 flush()
         flush()

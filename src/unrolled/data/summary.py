@@ -41,6 +41,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Figures of the three splits as plain values: documents, classes, lengths, unknown and cut-off shares, duplicates.
 
+    Duplicates are documents with the same tokens, so texts that differ in what the tokenizer leaves out are found, too.
+
     Args:
         name: of the data set.
         parts: train, valid and test as training will read them.
@@ -50,7 +52,7 @@ def summarise(
         vocabulary: chosen from train.
         tokenizer: that made the tokens.
     """
-    hashes = {split: _hashes(part, cache) for split, part in uncut.items()}
+    hashes = {split: _hashes(part, cache)[part.lengths > 0] for split, part in uncut.items()}
     types_in_train = 0
     characters_per_token = unspaced_share = 0.0
     splits = {}
@@ -84,7 +86,8 @@ def summarise(
             "classes": dict(
                 zip(cache.labels, np.bincount(part.labels, minlength=len(cache.labels)).tolist(), strict=True)
             ),
-            "duplicates": len(part) - len(np.unique(hashes[split])),
+            "duplicates": len(hashes[split]) - len(np.unique(hashes[split])),
+            "in_train": None if split == "train" else int(np.isin(hashes[split], hashes["train"]).sum()),
         }
     return {
         "name": name,
@@ -94,14 +97,13 @@ def summarise(
         "types_in_train": types_in_train,
         "characters_per_token": characters_per_token,
         "unspaced_share": unspaced_share,
-        "test_texts_in_train": int(np.isin(hashes["test"], hashes["train"]).sum()),
         "notes": cache.notes,
         "splits": splits,
     }
 
 
 def _hashes(part: TokenCorpus, cache: TokenCache) -> NDArray[np.uint64]:
-    """The text hashes of these documents: a split lies in the given split whose token file it shares."""
+    """The hashes of these documents' tokens: a split lies in the given split whose token file it shares."""
     for given in cache.splits.values():
         if part.tokens is given.tokens:
             return given.hashes[np.searchsorted(given.records, part.ids)]
@@ -129,11 +131,10 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
     duplicates = splits["train"]["duplicates"]
     if duplicates:
         found.append(f"{duplicates} of {splits['train']['documents']} texts of train occur there more than once")
-    if summary["test_texts_in_train"]:
-        found.append(
-            f"{summary['test_texts_in_train']} of {splits['test']['documents']} texts of test stand in train too; "
-            f"test figures will be too good"
-        )
+    for split in ("valid", "test"):
+        if splits[split]["in_train"]:
+            known = f"{splits[split]['in_train']} of {splits[split]['documents']} texts of {split}"
+            found.append(f"{known} stand in train too, token for token; {split} figures will be too good")
     if "vectors" in summary and summary["vectors"]["tokens"] < VECTORS_SHARE:
         found.append(
             f"{summary['vectors']['file']} has vectors for {summary['vectors']['tokens']:.0%} of the known tokens of "
@@ -195,6 +196,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
     row("unknown tokens", *(f"{figures['unknown_share']:.1%}" for figures in splits.values()))
     row("cut off", *(f"{figures['cut_share']:.1%}" for figures in splits.values()))
     row("without tokens", *(f"{figures['empty']:,}" for figures in splits.values()))
+    row("also in train", *("" if (n := figures["in_train"]) is None else f"{n:,}" for figures in splits.values()))
     names = list(splits["train"]["classes"])
     shown = names if len(names) <= 20 else sorted(names, key=lambda name: -splits["train"]["classes"][name])[:19]
     for name in shown:
