@@ -122,7 +122,7 @@ def test_the_summary_is_plain_and_shows_as_a_table(tmp_path: Path) -> None:
     shown = console.export_text()
     assert "class 2" in shown
     assert "unknown tokens" in shown
-    assert re.search(r"also in train │ +│ +0 │ +1 │\n", shown)
+    assert re.search(r"also in train *│ +│ +0 │ +1 │\n", shown)
     assert [figures["in_train"] for figures in data.summary["splits"].values()] == [None, 0, 1]
 
 
