@@ -1,7 +1,7 @@
-"""What does the chunk length cost and bring? Run: python experiments/chunk_length/run.py
+"""Study of the chunk length: accuracy, time and memory. Run: python experiments/chunk_length/run.py
 
-The same LSTM is trained on Reuters R8 and on 20 Newsgroups with whole documents per step and a gradient that is cut
-after 16 to 256 tokens, or not at all, with three seeds each; accuracy, time and memory of the runs are compared.
+The same LSTM is trained on Reuters R8 and on 20 Newsgroups with batches of whole documents and a gradient that is
+truncated after 16 to 256 tokens, or not at all, with three seeds each.
 """
 
 import argparse

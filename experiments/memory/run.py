@@ -1,4 +1,4 @@
-"""How much memory does a training step take as documents grow? Run: python experiments/memory/run.py
+"""Study of the peak memory of a training step against document length. Run: python experiments/memory/run.py
 
 Every measurement has a process of its own, which trains on one document with Lightning's Trainer and reports its peak
 resident memory. The default LSTMP, embedding and pooling are used, with a vocabulary of 60,000.
@@ -36,7 +36,7 @@ from unrolled.train.classifier import Classifier
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
 
 LENGTHS = (3_000, 10_000, 30_000, 100_000, 300_000)  # tokens
-RETAINED = 30_000  # tokens; what retain takes beyond, few machines have
+RETAINED = 30_000  # tokens; longer documents would need more memory with retain than most machines have
 VOCABULARY = 60_000
 CHUNK = 100  # time steps; 64 for stream
 
@@ -60,7 +60,7 @@ MODES = (
     Mode("evaluation", "documents", training=False),
 )
 BY_NAME = {mode.name: mode for mode in MODES}
-FLAT = ("exact, recompute", "truncated, recompute", "stream", "evaluation")  # what must not grow
+FLAT = ("exact, recompute", "truncated, recompute", "stream", "evaluation")  # memory must not grow with the document
 
 
 @dataclass(frozen=True)

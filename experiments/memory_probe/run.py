@@ -1,7 +1,7 @@
-"""Which way of training learns to remember, and for how long? Run: python experiments/memory_probe/run.py
+"""Study of how long a recurrence learns to remember. Run: python experiments/memory_probe/run.py
 
-The class of a document is its first token, noise of 50 to 2,000 tokens follows, and the pooling sees the last output
-alone: the token must be carried through all chunks, and a gradient or a loss on the way must teach it.
+The class of a document is its first token, 50 to 2,000 tokens of noise follow, and pooling is the last output alone:
+the hidden state must hold the token through all chunks, which a gradient or a loss on the way must teach it.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SETTINGS = (
     "data.classes=2",
     "data.noise=other",
     "data.test=500",
-    "model.shortcut=false",  # or the pooling saw the last token's vector, too
+    "model.shortcut=false",  # otherwise the pooling would see the last token's embedding, too
     "embedding.embedding_dim=16",
     "embedding.dropout=0",
     "embedding.word_dropout=0",
@@ -49,7 +49,7 @@ SETTINGS = (
     "optimizer=adam",
     "optimizer.lr=0.01",
     "scheduler=constant",
-    "tbptt.batch_size=32",  # documents, or slots
+    "tbptt.batch_size=32",  # documents, or stream rows
     "+trainer.val_check_interval=0.5",
     "callbacks.averaging=null",
     f"callbacks.early_stopping={STOP}stopping_threshold: 0.99}}",
@@ -144,7 +144,7 @@ def plot(rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for axes, model in zip(panels, models, strict=True):
         for i, way in enumerate(ways):
-            aside = 1.05 ** (i - (len(ways) - 1) / 2)  # or equal points would lie on each other
+            aside = 1.05 ** (i - (len(ways) - 1) / 2)  # so that equal points do not cover each other
             read: dict[bool, dict[int, float]] = {True: {}, False: {}}
             for length, accuracy in best(rows, model, way).items():
                 own = [r for r in rows if (r.model, r.way, r.length) == (model, way, length)]

@@ -1,4 +1,4 @@
-"""How far is every handwritten recurrence from torch.nn? Run: python experiments/parity/run.py
+"""Study of the differences between handwritten recurrences and torch.nn. Run: python experiments/parity/run.py
 
 Every class and option is given torch.nn's weights and the same random inputs and initial states; outputs, final states
 and the gradients of inputs, initial states and all weights are compared, in float32 and float64.
@@ -91,7 +91,7 @@ def dense(module: nn.Module, x: Tensor, state: State | None) -> tuple[Tensor, St
 
 
 def batch_first(module: nn.Module, x: Tensor, state: State | None) -> tuple[Tensor, State]:
-    """(B, T, E) in and (B, T, D) out, here turned back."""
+    """Batch first: (B, T, E) in and (B, T, D) out, transposed to time first."""
     outputs, last = dense(module, x.transpose(0, 1), state)
     return outputs.transpose(0, 1), last
 
@@ -384,7 +384,7 @@ MEASURED = ("values f32", "gradients f32", "values f64", "gradients f64")
 COLUMNS = ("network", "compared with", "option", "parameters", *MEASURED)
 
 
-def cells_of(row: Row) -> list[str]:
+def texts_of(row: Row) -> list[str]:
     """A row as text; both parameter counts where they differ."""
     same = row.parameters == row.parameters_of_reference
     counts = f"{row.parameters:,}" if same else f"{row.parameters:,} ({row.parameters_of_reference:,})"
@@ -394,7 +394,7 @@ def cells_of(row: Row) -> list[str]:
 
 def table(rows: list[Row]) -> StudyTable:
     """A line per comparison."""
-    return StudyTable(COLUMNS, [cells_of(row) for row in rows], names=3)
+    return StudyTable(COLUMNS, [texts_of(row) for row in rows], names=3)
 
 
 def too_far(rows: list[Row]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Whole documents or streams? Run: python experiments/schedules/run.py
+"""Study of the two schedules at equal numbers of tokens. Run: python experiments/schedules/run.py
 
-The same LSTM reads the same tokens of Reuters R8 and of 20 Newsgroups equally often, once as batches of whole documents
-with one step each, once as a stream with a step after every chunk. Each way has its learning rate chosen on validation.
+The same LSTM reads Reuters R8 and 20 Newsgroups equally often, as batches of whole documents with one optimizer step
+each, or as a stream with a step after every chunk. The learning rate of each is chosen on validation.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""How far is a truncated gradient from the exact one? Run: python experiments/truncation_bias/run.py
+"""Study of the bias of truncated gradients. Run: python experiments/truncation_bias/run.py
 
-Documents of 20 Newsgroups are read in chunks of 5 to 200 tokens, with weights as they are drawn and after some training
-steps; the gradients of embedding and encoder, truncated and exact, are compared over the same batches.
+Documents of 20 Newsgroups are read in chunks of 5 to 200 tokens, with initial weights and after some training steps;
+the truncated gradients of embedding and encoder are compared with the exact ones over the same batches.
 """
 
 import argparse

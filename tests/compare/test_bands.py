@@ -35,7 +35,7 @@ def test_mean_lower_and_upper_come_back_as_event_files(record, tmp_path) -> None
     assert curves["val/accuracy/mean"].index.tolist() == [1, 2]
     events = EventAccumulator(str(tmp_path / "bands" / "lstm"))
     events.Reload()
-    assert "custom_scalars__config__" in events.Tags()["tensors"], "the layout that draws bands"
+    assert "custom_scalars__config__" in events.Tags()["tensors"], "the layout that shows bands"
 
 
 def test_bands_never_mix_with_what_is_there(record, tmp_path) -> None:

@@ -133,6 +133,7 @@ def test_runs_on_different_data_are_never_ranked_together(record, tmp_path) -> N
     assert {title for title, _ in by_model.sections()} == {
         f"data={data}, model={model}" for data in ("tweets", "news") for model in ("lstm", "gru")
     }, "nor are they where another group was asked for"
+    assert [t for t, _ in compare(find_runs([tmp_path]), group="data").sections()] == ["data=tweets", "data=news"]
 
 
 def test_files_of_the_same_kind_are_different_data_and_are_named(record, tmp_path) -> None:
@@ -244,3 +245,9 @@ def test_labels_are_short_and_tell_all_rows_apart(record, tmp_path) -> None:
         record("lstm", 0, config={"optimizer": {"lr": rate}, "size": size, "note": note})
     labels = compare(find_runs([tmp_path])).table.label.tolist()
     assert labels == ["size=8", "common settings", "note=b", "lr=0.2 size=8", "lr=0.2"]
+
+
+def test_runs_of_which_none_can_be_read_are_one_message(tmp_path) -> None:
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(UserError, match=r"none of the 1 runs can be read; the first: .*results\.json cannot be read"):
+        compare(find_runs([tmp_path]))

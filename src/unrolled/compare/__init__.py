@@ -1,0 +1,1 @@
+"""Comparing runs: tables, plots, significance, and curves over seeds for TensorBoard."""

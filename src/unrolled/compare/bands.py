@@ -1,4 +1,4 @@
-"""Curves over seeds for TensorBoard: the mean, and a band of one standard deviation around it."""
+"""Curves over seeds and folds for TensorBoard: the mean, with a band of one standard deviation around it."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -11,10 +11,12 @@ from unrolled.train.columns import COLUMNS
 from unrolled.train.results import find_runs, load_result, write_atomically
 
 DESCRIPTION = """\
-Compare runs: one row per configuration, seeds taken together as mean ± standard deviation.
+Compare runs: one row per configuration, with mean ± standard deviation over its seeds and the folds of a
+cross-validation (data.fold=0,1,2).
 
 Columns are the settings in which the configurations differ, then accuracy, parameters, speed, memory and time; the
-best of each column is marked. Runs that failed or were interrupted are listed with their reason.
+best of each column is marked. Runs on different data have a table each. Runs that failed or were interrupted are
+listed with their reason.
 """
 
 EXAMPLES = """\

@@ -1,4 +1,4 @@
-"""Runs side by side: one row per configuration, with mean and standard deviation over its seeds and folds."""
+"""Comparison of runs: one row per configuration, with mean and standard deviation over its seeds and folds."""
 
 import json
 from collections import Counter
@@ -82,8 +82,9 @@ def compare(
     table["label"] = _labels(settings[differing]) if differing else [of[0].name for of in table.runs]
     table["section"] = _titles([of[0] for of in table.runs])
     if group is not None:
-        separator = table.section.map(lambda title: ", " if title else "")
-        table["section"] += separator + f"{group}=" + settings[group].fillna("-")
+        groups = f"{group}=" + settings[group].fillna("-")
+        told = [f"{title}, {of}" if title else of for title, of in zip(table.section, groups, strict=True)]
+        table["section"] = table.section if group == "data" and table.section.any() else told
     table = pd.concat([settings, table], axis="columns")
     sections = [_ranked(section.copy(), sort) for _, section in table.groupby("section", sort=False)]
     keys = [key for key in differing if key != group and any(s[key].nunique(dropna=False) > 1 for s in sections)]

@@ -1,4 +1,4 @@
-"""A comparison on the terminal, as Markdown, CSV, JSON or one HTML file."""
+"""Output of a comparison: terminal tables, Markdown, CSV, JSON, and one HTML file."""
 
 import html
 import json
@@ -16,7 +16,7 @@ from unrolled.train.columns import COLUMNS, Column
 from unrolled.train.results import RunResult
 from unrolled.train.table import natural_width
 
-# Given up one after the other, from the left, where the terminal is too narrow for all columns.
+# Left out one after the other, in this order, where the terminal is too narrow for all columns.
 LEAST_NEEDED = ("encoder", "ms/step", "time s", "memory MiB", "p", "val acc %", "macro F1 %", "status", "tokens/s")
 
 
@@ -94,7 +94,7 @@ def _rich(title: str, shown: pd.DataFrame, settings: int) -> Table:
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> str:
-    """A table as GitHub renders it; its first ``names`` columns stand to the left, its numbers to the right."""
+    """A GitHub Markdown table whose first ``names`` columns are aligned to the left, the others to the right."""
     ruler = ["---"] * names + ["---:"] * (len(titles) - names)
     lines = (titles, ruler, *([text.replace("|", "\\|") for text in row] for row in rows))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""Hydra's hook around a sweep (`python train.py -m ...`): its plugins are there, and at its end a table of its runs."""
+"""Table of a sweep (`python train.py -m ...`) at its end, and a check of Hydra's plugins at its beginning."""
 
 import importlib
 import json
@@ -12,7 +12,6 @@ from rich.console import Console
 
 from unrolled.errors import UserError
 from unrolled.train.results import load_result
-from unrolled.train.sweep import JOBS
 
 EXTRAS = {  # plugin of Hydra -> optional dependency of this project that brings it
     "hydra_joblib_launcher": "parallel",
@@ -22,10 +21,10 @@ EXTRAS = {  # plugin of Hydra -> optional dependency of this project that brings
 
 
 class SweepSummary(Callback):
-    """A table of all runs of a sweep at its end; exit status 1 where a job failed."""
+    """Hydra callback that prints a table of all runs of a sweep; exit status 1 if a job failed."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Stop in one sentence where a launcher or sweeper was chosen that is not installed."""
+        """Stop with one message if the chosen launcher or sweeper is not installed."""
         for part in ("launcher", "sweeper"):
             module = str(config.hydra[part].get("_target_")).rpartition(".")[0]
             extra = next((extra for plugin, extra in EXTRAS.items() if plugin in module), None)
@@ -51,13 +50,15 @@ class SweepSummary(Callback):
 
 def read_notes(sweep: Path) -> list[dict[str, Any]]:
     """The notes of all jobs in the sweep directory, in the order of their numbers."""
+    from unrolled.train.sweep import JOBS  # imports torch, and every command of training imports this file
+
     files = sorted((sweep / JOBS).glob("*.json"), key=lambda file: int(file.stem))
     return [json.loads(file.read_text()) | {"number": int(file.stem)} for file in files]
 
 
 def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
     """Print the runs of a sweep side by side, and what was skipped or failed; how many failed."""
-    from unrolled.compare.comparison import compare  # slow to import, and every command of training imports this file
+    from unrolled.compare.comparison import compare  # slow to import, like torch
     from unrolled.compare.report import print_table
 
     runs = []

@@ -1,4 +1,4 @@
-"""`python -m unrolled.compare.tensorboard runs`: TensorBoard on a free port."""
+"""TensorBoard on a free port: `python -m unrolled.compare.tensorboard runs`."""
 
 import argparse
 import logging

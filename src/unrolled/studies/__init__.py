@@ -1,1 +1,1 @@
-"""What the studies in experiments/ have in common: many runs of train.py, and a table that goes into a README."""
+"""Shared by the studies in experiments/: their command line, their runs of train.py, and the table in their README."""

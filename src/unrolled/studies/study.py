@@ -1,4 +1,4 @@
-"""The command line of a study, and what it leaves: raw numbers, a plot, and a table in its README."""
+"""Command line of a study, and its report: raw numbers, a plot, and a table in its README."""
 
 import argparse
 import json
@@ -24,13 +24,13 @@ class Report:
 
     table: StudyTable
     rows: Sequence[Any]
-    text: str  # under the table: how it was made
+    text: str  # below the table: how the numbers were measured
     about: Mapping[str, Any] = field(default_factory=dict)  # what results.json holds beside rows and torch's version
     plot: Figure | None = None
     picture: str = ""  # file of the plot
     caption: str = ""  # of the plot
     csv: bool = False  # whether the rows are written to results.csv, too
-    faults: Sequence[str] = ()  # what should not be: printed, and the study ends with status 1
+    faults: Sequence[str] = ()  # results that must not be: each is printed, and the study ends with status 1
 
     def write(self, folder: Path) -> None:
         """results.json (and results.csv), the plot, and the table between the marks of README.md."""

@@ -1,4 +1,4 @@
-"""The table that a study shows on the terminal and writes into its README."""
+"""Table of a study, for the terminal and for its README."""
 
 import statistics
 import sys
@@ -18,14 +18,14 @@ BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 @dataclass(frozen=True)
 class StudyTable:
-    """Text in lines and columns; the first ``names`` columns name a line, the others hold its figures."""
+    """Rows of text; the first ``names`` columns name a row, the others hold its figures."""
 
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
     names: int = 1
 
     def show(self) -> None:
-        """On the terminal, or in full width where the output is no terminal."""
+        """Print the table, in full width where the output is no terminal."""
         table = Table()
         for i, name in enumerate(self.header):
             table.add_column(name, justify="left" if i < self.names else "right")
@@ -34,7 +34,7 @@ class StudyTable:
         Console(width=None if sys.stdout.isatty() else 180).print(table)
 
     def markdown(self) -> str:
-        """The same for a README."""
+        """The table as GitHub Markdown."""
         return markdown_table(self.header, self.lines, self.names)
 
 
@@ -44,7 +44,7 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 
 def write_between_marks(readme: Path, body: str) -> None:
-    """Replace what stands between the marks in ``readme``, which is made with nothing but them where it is missing.
+    """Replace the text between the marks in ``readme``; a missing file is created with nothing but the marks.
 
     Raises UserError where the file has no marks.
     """
@@ -52,5 +52,5 @@ def write_between_marks(readme: Path, body: str) -> None:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UserError(f"{readme} has no line {BEGIN} with a line {END} after it, between which the table goes")
+        raise UserError(f"{readme} has no line {BEGIN} with a line {END} after it, between which the table is written")
     write_atomically(readme, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")

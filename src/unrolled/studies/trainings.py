@@ -1,4 +1,4 @@
-"""Many runs of train.py, each in a process of its own, so that the peak memory of one is not that of another."""
+"""Runs of train.py for a study, each in a process of its own so that its peak memory is its own."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ class Training:
     overrides: tuple[str, ...]
 
     def directory(self, folder: Path) -> Path:
-        """Where it stands in ``folder``; other settings have another place."""
+        """The directory of this run in ``folder``; other settings have another one."""
         settings = "\n".join((*ALWAYS, *self.overrides))
         return folder / f"{self.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -34,8 +34,8 @@ def train_all(
 ) -> list[RunResult]:
     """Train all of them, ``jobs`` at a time, on one thread each, and return their records in the same order.
 
-    What is finished in ``folder`` is not done again, what was interrupted goes on from its last checkpoint. Raises
-    UserError with the message of the first run that fails; those that are under way are finished first.
+    Runs that are finished in ``folder`` are not repeated, interrupted ones go on from their last checkpoint. Raises
+    UserError with the message of the first run that fails, after those that are under way have ended.
     """
     trainings = list(dict.fromkeys(trainings))
     waiting = [training for training in trainings if finished(training.directory(folder)) is None]
@@ -58,7 +58,7 @@ def train_all(
 
 
 def finished(directory: Path) -> RunResult | None:
-    """The record in ``directory`` if a run came to its end there."""
+    """The record in ``directory`` if it holds a finished run."""
     if not (directory / RESULTS_FILE).is_file():
         return None
     result = load_result(directory)
@@ -66,7 +66,7 @@ def finished(directory: Path) -> RunResult | None:
 
 
 def train_apart(training: Training, folder: Path) -> RunResult:
-    """One run in a process of its own; raises UserError with its last words where it fails."""
+    """One run in a process of its own. Raises UserError with the last line of its output if it fails."""
     directory = training.directory(folder)
     if (directory / RESULTS_FILE).is_file():
         changes = [f"resume={directory}"]
@@ -79,7 +79,7 @@ def train_apart(training: Training, folder: Path) -> RunResult:
     if done.returncode or result is None:
         said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
         raise UserError(
-            f"{training.name} ended with status {done.returncode} and said: {said}; it stands in {directory}, "
-            "and the same command of the study goes on from there"
+            f"{training.name} ended with status {done.returncode} and said: {said}; its directory is {directory}, "
+            "and the study's command goes on from there when it is repeated"
         )
     return result
