@@ -1,38 +1,49 @@
 import io
 import re
 
-from rich.console import Console
-
 from unrolled.train.callbacks.progress_bar import ProgressBar
 
 
 def test_without_a_terminal_there_are_plain_lines(tiny, batches, make_trainer) -> None:
     out = io.StringIO()
-    bar = ProgressBar(line_seconds=0.0, console=Console(file=out, width=200))
+    bar = ProgressBar(line_seconds=0.0, file=out, width=200)
     trainer = make_trainer([bar], max_epochs=2)
     trainer.fit(tiny, batches(3), batches(1))
     trainer.test(tiny, batches(1), verbose=False)
     lines = out.getvalue().splitlines()
-    assert lines[0] == "training on cpu, 6 steps at most"
+    assert lines[0] == "training on cpu, 6 batches at most"
     assert "\x1b" not in out.getvalue()
-    pattern = r"epoch 2/2  step 5  loss \d\.\d{3}  val accuracy \d\.\d{3}  \d+\.\dk tokens/s  0:00 left"
+    pattern = r"epoch 2/2  step 5  loss \d\.\d{3}  val acc \d\.\d{3}  tokens/s \d+\.\dk  left 0:00"
     assert any(re.fullmatch(pattern, line) for line in lines), lines
     assert lines[-1] == "testing"
 
 
 def test_without_a_terminal_lines_are_sparse(tiny, batches, make_trainer) -> None:
     out = io.StringIO()
-    bar = ProgressBar(line_seconds=3600.0, console=Console(file=out, width=200))
+    bar = ProgressBar(line_seconds=3600.0, file=out, width=200)
     make_trainer([bar], max_epochs=1).fit(tiny, batches(20), batches(1))
     assert len(out.getvalue().splitlines()) == 2  # the start and the validation
 
 
 def test_on_a_terminal_there_is_a_bar(tiny, batches, make_trainer) -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=160)
-    trainer = make_trainer([ProgressBar(refresh_seconds=0.0, console=console)], max_epochs=1)
+    bar = ProgressBar(refresh_seconds=0.0, file=out, force_terminal=True, width=160)
+    trainer = make_trainer([bar], max_epochs=2)
     trainer.fit(tiny, batches(3), batches(1))
     trainer.test(tiny, batches(1), verbose=False)
-    assert "━" in out.getvalue()
-    assert "loss" in out.getvalue()
-    assert "3/3" in out.getvalue()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    numbers = r"loss: \d\.\d{3} val acc: \d\.\d{3} tokens/s: \d+\.\dk left: \d:\d\d"
+    for epoch in (1, 2):
+        assert re.search(rf"epoch {epoch}/2 +━+ 3/3 {numbers}", shown), shown
+    assert re.search(r"Testing +━+ 1/1", shown)
+    assert "training on cpu" not in shown, "lines are for files"
+
+
+def test_numbers_are_read_seldom(tiny, batches, make_trainer, monkeypatch) -> None:
+    """Each look waits for the device."""
+    looks = []
+    total = ProgressBar._total
+    monkeypatch.setattr(ProgressBar, "_total", lambda bar, trainer: looks.append(1) or total(bar, trainer))
+    bar = ProgressBar(refresh_seconds=3600.0, file=io.StringIO(), force_terminal=True, width=160)
+    make_trainer([bar], max_epochs=2).fit(tiny, batches(20), batches(1))
+    assert len(looks) <= 1 + 1 + 2, "at the start, after the first of 40 batches, at two validations"
