@@ -97,7 +97,6 @@ def test_seed_zero_is_a_seed() -> None:
             ["model.nonlinearity=identity", "handwritten"],
         ),
         (["model=memoryless", "model.num_layers=2"], ["model.num_layers=2", "leave it at 1"]),
-        (["pooling.name=median"], ["pooling.name=median", "last, mean, max, concat, attention"]),
         (["pooling.dropout=-0.1"], ["pooling.dropout=-0.1", "below 1"]),
         (["tbptt.chunk_len=0"], ["tbptt.chunk_len=0", "null"]),
         (["tbptt.batch_size=0"], ["tbptt.batch_size=0", "at least 1"]),

@@ -24,13 +24,14 @@ import torch
 from matplotlib.figure import Figure
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
+from unrolled.nn.models import build_encoder
+from unrolled.nn.network import Network
 from unrolled.nn.pooling import Concat
 from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.loader import BatchLoader
-from unrolled.tbptt.reading import Reading
+from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.classifier import Classifier
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
@@ -47,15 +48,15 @@ class Mode:
 
     name: str
     schedule: str  # documents or stream
-    reading: Reading = field(default_factory=Reading)
+    truncation: Truncation = field(default_factory=Truncation)
     training: bool = True
 
 
 MODES = (
-    Mode("exact, retain", "documents", Reading(exact=True)),
-    Mode("exact, recompute", "documents", Reading(exact=True, recompute=True)),
+    Mode("exact, retain", "documents", Truncation(exact=True)),
+    Mode("exact, recompute", "documents", Truncation(exact=True, recompute=True)),
     Mode("truncated, retain", "documents"),
-    Mode("truncated, recompute", "documents", Reading(recompute=True)),
+    Mode("truncated, recompute", "documents", Truncation(recompute=True)),
     Mode("stream", "stream"),
     Mode("evaluation", "documents", training=False),
 )
@@ -78,14 +79,17 @@ def classifier(mode: Mode) -> Classifier:
     """The default model: LSTMP of 128 and 64, embedding of 128, last, max and mean, all dropouts."""
     torch.manual_seed(0)
     return Classifier(
-        Embedding(VOCABULARY, 128, dropout=0.3, word_dropout=0.1),
-        build.lstm(128, 128, proj_size=64),
-        Concat(),
+        Network(
+            Embedding(VOCABULARY, 128, dropout=0.3, word_dropout=0.1),
+            build_encoder(128, 128, "lstm", proj_size=64),
+            Concat(64),
+            3,
+            dropout=0.5,
+        ),
         class_names=["a", "b", "c"],
-        reading=mode.reading,
+        truncation=mode.truncation,
         schedule=mode.schedule,
         loss="every" if mode.schedule == "stream" else "final",
-        dropout=0.5,
         optimizer=partial(torch.optim.Adam, lr=0.002, fused=True),
     )
 
@@ -151,12 +155,12 @@ def time_ratio(documents: int, length: int, rounds: int) -> dict[str, float]:
     """Seconds of an exact step with recompute over seconds with retain, alternating, on like batches: the median."""
     torch.set_num_threads(1)
     data = corpus(documents, length)
-    (step,) = (DocumentsSchedule(data, documents, CHUNK).steps(0)[i] for i in range(1))
+    (batch,) = (DocumentsSchedule(data, documents, CHUNK).batches(0)[i] for i in range(1))
     models = [classifier(BY_NAME[name]) for name in ("exact, retain", "exact, recompute")]
 
     def seconds(model: Classifier) -> float:
         began = time.perf_counter()
-        torch.nn.functional.cross_entropy(model(step.blocks), step.labels).backward()
+        torch.nn.functional.cross_entropy(model(batch), batch.labels).backward()
         model.zero_grad()
         return time.perf_counter() - began
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import unrolled
-from unrolled.nn.composed import Bidirectional, Deep, load_torch, to_torch
-from unrolled.nn.one_layer_lstm import OneLayerLSTM
-from unrolled.nn.per_gate import PerGateLSTM
-from unrolled.nn.single_matrix import SingleMatrixLSTM
+from unrolled.nn import Recurrence
+from unrolled.nn.cells import Cell, PerGateLSTMCell, SingleMatrixLSTMCell
+from unrolled.nn.encoder import Encoder
+from unrolled.nn.models import build_encoder
 from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
 
@@ -83,10 +83,7 @@ class Case:
 
 def dense(module: nn.Module, x: Tensor, state: State | None) -> tuple[Tensor, State]:
     """The whole batch at once, time first."""
-    if isinstance(module, Deep | Bidirectional):
-        outputs, last = module(x, state)
-    else:
-        outputs, last = module(x, torch_form(state))
+    outputs, last = module(x, torch_form(state))
     return outputs, last if isinstance(last, tuple) else (last,)
 
 
@@ -102,12 +99,9 @@ def unbatched(module: nn.Module, x: Tensor, state: State | None) -> tuple[Tensor
 
 
 def unequal(module: nn.Module, x: Tensor, state: State | None) -> tuple[Tensor, State]:
-    """Rows of unequal length, unsorted: packed, or with their lengths where a class takes those instead."""
+    """Rows of unequal length, unsorted and packed."""
     steps, batch_size = x.shape[:2]
     lengths = torch.tensor([1 + (7 * row + 3) % steps for row in range(batch_size)])
-    if isinstance(module, Deep | Bidirectional):
-        outputs, last = module(x, state, lengths)
-        return outputs[: int(lengths.max())], last
     packed, last = module(pack_padded_sequence(x, lengths, enforce_sorted=False), torch_form(state))
     return pad_packed_sequence(packed)[0], last if isinstance(last, tuple) else (last,)
 
@@ -173,9 +167,9 @@ def drop_in_classes(s: Sizes) -> Iterator[Case]:
             how = always | arguments
             yield Case(name, option, partial(ours, s.E, s.H, **how), partial(theirs, s.E, s.H, **how), read, **kind)
         how = always | {"num_layers": 2}
-        dropouts = {"input_dropout": 0.4, "layer_dropout": 0.3, "weight_dropout": 0.2}
+        dropouts = {"weight_dropout": 0.2}
         regularised, plain = partial(ours, s.E, s.H, **how, **dropouts), partial(theirs, s.E, s.H, **how)
-        yield Case(name, "2 layers, our dropouts, evaluation", regularised, plain, dense)
+        yield Case(name, "2 layers, weight_dropout, evaluation", regularised, plain, dense)
     cells: list[tuple[Make, Make]] = [
         (unrolled.RNNCell, nn.RNNCell),
         (unrolled.LSTMCell, nn.LSTMCell),
@@ -186,36 +180,48 @@ def drop_in_classes(s: Sizes) -> Iterator[Case]:
 
 
 def other_forms(s: Sizes) -> Iterator[Case]:
-    """One matrix per gate, a single matrix, and networks composed of parts."""
-    forms: list[type[OneLayerLSTM]] = [PerGateLSTM, SingleMatrixLSTM]
+    """One matrix per gate, a single matrix, and encoders: lists of layers."""
+    cells: list[type[Cell]] = [PerGateLSTMCell, SingleMatrixLSTMCell]
     variants: list[tuple[str, dict[str, Any]]] = [
         ("one layer", {}),
         ("bias=False", {"bias": False}),
         ("proj_size", {"proj_size": s.P}),
+        ("3 layers", {"num_layers": 3}),
+        ("2 layers, bidirectional", {"num_layers": 2, "bidirectional": True}),
     ]
-    for form in forms:
+    for cell in cells:
         for option, how in variants:
-            yield Case(form.__name__, option, partial(form, s.E, s.H, **how), partial(nn.LSTM, s.E, s.H, **how), dense)
-    layers: list[tuple[str, Make, type[nn.Module]]] = [
-        ("PerGateLSTM", PerGateLSTM, nn.LSTM),
-        ("GRU", unrolled.GRU, nn.GRU),
-        ("torch.nn.LSTM", nn.LSTM, nn.LSTM),
-    ]
-    for name, layer, theirs in layers:
-        whole = partial(theirs, s.E, s.H, num_layers=3)
-        yield Case(f"Deep of {name}", "3 layers", partial(deep, layer, s), whole, dense)
-        whole = partial(theirs, s.E, s.H, num_layers=2, bidirectional=True)
-        yield Case(f"Bidirectional of {name}", "2 layers, unequal lengths", partial(two_ways, layer, s), whole, unequal)
+            ours = partial(Recurrence, cell, s.E, s.H, **how)
+            yield Case(cell.__name__, option, ours, partial(nn.LSTM, s.E, s.H, **how), dense)
+    whole = partial(nn.GRU, s.E, s.H, num_layers=3)
+    for implementation in ("handwritten", "official"):
+        yield Case(f"Encoder, {implementation} GRU", "3 layers", partial(encoder, s, implementation), whole, dense)
 
 
-def deep(layer: Make, s: Sizes) -> Deep:
-    """Three single layers."""
-    return Deep([layer(s.E, s.H), layer(s.H, s.H), layer(s.H, s.H)])
+def encoder(s: Sizes, implementation: str) -> "EncoderAsTorch":
+    """Three layers of a GRU, each a module of its own."""
+    return EncoderAsTorch(build_encoder(s.E, s.H, "gru", num_layers=3, implementation=implementation))
 
 
-def two_ways(layer: Make, s: Sizes) -> Deep:
-    """Two layers of two directions."""
-    return Deep([Bidirectional(layer(size, s.H), layer(size, s.H)) for size in (s.E, 2 * s.H)])
+class EncoderAsTorch(nn.Module):
+    """An encoder with the state and the names of weights of torch.nn's module."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+        state = self.encoder.initial_state(x.shape[1]) if h is None else tuple(h.split(1))
+        outputs, last = self.encoder(x, state)
+        return outputs, torch.cat(last)
+
+    def named_weights(self) -> Named:
+        """By torch.nn's names."""
+        return {
+            name.rsplit(".", 1)[-1].removesuffix("_l0") + f"_l{number}": weight
+            for number, layer in enumerate(self.encoder.layers)
+            for name, weight in layer.named_parameters()
+        }
 
 
 def numpy_references(s: Sizes) -> Iterator[Case]:
@@ -279,12 +285,14 @@ def gradients_in_torchs_layout(module: nn.Module) -> Named:
 
 def weights_of(module: nn.Module) -> Named:
     """The weights as torch.nn names and stacks them."""
-    if isinstance(module, OneLayerLSTM):
-        packed = module.to_packed()
-        if isinstance(module, SingleMatrixLSTM):
-            packed.pop("bias_hh_l0", None)  # its one bias is bias_ih_l0
-        return packed
-    return to_torch(module) if isinstance(module, Deep | Bidirectional) else dict(module.named_parameters())
+    if isinstance(module, EncoderAsTorch):
+        return module.named_weights()
+    if not isinstance(module, Recurrence):
+        return dict(module.named_parameters())
+    packed = module.to_packed()
+    if "weight_l0" in dict(module.named_parameters()):  # a single matrix: its one bias is bias_ih
+        packed = {name: weight for name, weight in packed.items() if not name.startswith("bias_hh")}
+    return packed
 
 
 def of_numpy(stack: numpy_reference.Stack, x: Tensor, state: State, wanted: list[Tensor]) -> Compared:
@@ -304,10 +312,12 @@ def load(ours: Any, theirs: nn.Module) -> None:
     if isinstance(ours, numpy_reference.Stack):
         for name, weight in ours.weights.items():
             weight[...] = weights[name].numpy()
-    elif isinstance(ours, OneLayerLSTM):
+    elif isinstance(ours, Recurrence):
         ours.load_packed(weights)
-    elif isinstance(ours, Deep | Bidirectional):
-        load_torch(ours, weights)
+    elif isinstance(ours, EncoderAsTorch):
+        with torch.no_grad():
+            for name, weight in ours.named_weights().items():
+                weight.copy_(weights[name])
     else:
         ours.load_state_dict(weights, strict=True)
 

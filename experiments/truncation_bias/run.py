@@ -14,17 +14,18 @@ from torch.nn import functional as F
 
 from unrolled.data.config import TextConfig, data_config
 from unrolled.data.prepare import PreparedData, prepare
-from unrolled.nn import build
+from unrolled.nn import pooling as poolings
 from unrolled.nn.embedding import Embedding
-from unrolled.nn.pooling import KINDS
+from unrolled.nn.models import build_encoder
+from unrolled.nn.network import Network
 from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.bias import gradient_bias
-from unrolled.tbptt.reading import Reading
+from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.schedule import DocumentsSchedule
 from unrolled.train.classifier import Classifier
 
-MODELS = {"rnn": build.rnn, "gru": build.gru, "lstm": build.lstm}
+MODELS = ("rnn", "gru", "lstm")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Row:
 def measure(model: Classifier, prepared: PreparedData, sizes: Sizes, chunk_len: int) -> tuple[float, float]:
     """Relative error and cosine of the truncated gradient."""
     schedule = DocumentsSchedule(prepared.valid, sizes.batch_size, chunk_len, shuffle=True)
-    steps = schedule.steps(0)
-    bias = gradient_bias(model, [steps[i] for i in range(min(sizes.batches, len(steps)))])
+    batches = schedule.batches(0)
+    bias = gradient_bias(model.network, [batches[i] for i in range(min(sizes.batches, len(batches)))])
     return bias.relative_error, bias.cosine
 
 
@@ -65,11 +66,11 @@ def train(model: Classifier, prepared: PreparedData, sizes: Sizes) -> None:
     """Adam with the exact gradient, clipped to norm 1."""
     schedule = DocumentsSchedule(prepared.train, sizes.batch_size, 100)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    steps = schedule.steps(0)
+    batches = schedule.batches(0)
     for i in range(sizes.steps):
-        step = steps[i % len(steps)]
+        batch = batches[i % len(batches)]
         optimizer.zero_grad()
-        F.cross_entropy(model(step.blocks), step.labels).backward()
+        F.cross_entropy(model(batch), batch.labels).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
@@ -77,12 +78,14 @@ def train(model: Classifier, prepared: PreparedData, sizes: Sizes) -> None:
 def rows_of(prepared: PreparedData, sizes: Sizes) -> list[Row]:
     """All models and poolings, before and after training."""
     rows = []
-    for name, make in MODELS.items():
+    for name in MODELS:
         for pooling in sizes.poolings:
             torch.manual_seed(0)
-            encoder = make(sizes.hidden_size, sizes.hidden_size)
+            encoder = build_encoder(sizes.hidden_size, sizes.hidden_size, name)
             embedding = Embedding(len(prepared.vocabulary), sizes.hidden_size)
-            model = Classifier(embedding, encoder, KINDS[pooling](), prepared.labels, Reading(exact=True))
+            kind: type[poolings.Pooling] = getattr(poolings, pooling.title())
+            network = Network(embedding, encoder, kind(encoder.output_size), len(prepared.labels))
+            model = Classifier(network, prepared.labels, Truncation(exact=True))
             for trained in (0, sizes.steps):
                 if trained:
                     train(model, prepared, sizes)

@@ -259,7 +259,7 @@ def checked(config: DictConfig) -> Config:
         callbacks = _mapping("callbacks", keys["callbacks"])
         typed["callbacks"] = {name: _call_values(f"callbacks.{name}", given) for name, given in callbacks.items()}
     _write(config, typed)
-    check_model(typed["model"])
+    _check_model(typed["model"])
     _check_embedding(typed["embedding"])
     _check_pooling(typed["pooling"])
     objects = {key: section(**typed[key]) for key, section in TYPED.items()}
@@ -375,8 +375,6 @@ def _call_values(key: str, given: Any) -> dict[str, Any] | None:
         return None
     values = _mapping(key, given)
     if "_target_" not in values:
-        if key == "pooling":  # by name
-            return values
         raise UserError(f"{key}._target_ is missing: it names the class or function that is called with the other keys")
     aside = {name: float(values.pop(name)) for name in ASIDE.get(key, ()) if name in values}
     return typed_values(key, _imported(key, values["_target_"]), values) | aside
@@ -439,71 +437,15 @@ def _write(config: DictConfig, typed: Mapping[str, Any]) -> None:
 # ---- rules between arguments, until the constructors have them -------------------------------------------------------
 
 
-def check_model(model: Mapping[str, Any]) -> None:
-    """The rules between the keys of `model.*`."""
-    from unrolled.nn.build import IMPLEMENTATIONS  # not at the top: it imports torch
+def _check_model(model: Mapping[str, Any]) -> None:
+    """The rules between the keys of `model.*`, where it is one of our encoders."""
+    if model["_target_"] == "unrolled.nn.models.build_encoder":
+        from unrolled.nn.models import check_keys  # not at the top: it imports torch
 
-    kind = str(model["_target_"]).rpartition(".")[2]
-    if not str(model["_target_"]).startswith("unrolled.nn.build."):
-        return
-    implementation = model.get("implementation", "handwritten")
-    one_of("model.implementation", implementation, IMPLEMENTATIONS)
-    require(model.get("hidden_size", 1) > 0, "model.hidden_size", model.get("hidden_size"), "must be at least 1")
-    require(model.get("num_layers", 1) > 0, "model.num_layers", model.get("num_layers"), "must be at least 1")
-    share("model.dropout", model.get("dropout", 0.0))
-    for name in ("input_dropout", "layer_dropout", "weight_dropout", "zoneout_hidden", "zoneout_cell"):
-        share(f"model.{name}", model.get(name, 0.0))
-    _check_implementation(kind, implementation, model)
-    _check_projection(kind, model.get("proj_size", 0), model.get("hidden_size", 1))
-    if kind == "memoryless":
-        for name, only in (("num_layers", 1), ("bidirectional", False), ("dropout", 0.0)):
-            value = model.get(name, only)
-            require(value == only, f"model.{name}", value, f"model=memoryless is one linear layer: leave it at {only}")
-    chrono, forget_bias = model.get("chrono"), model.get("forget_bias")
-    require(chrono is None or chrono >= 2, "model.chrono", chrono, "a span of at least 2 tokens, or null")
-    rule = f"model.forget_bias={forget_bias} sets the same bias: leave one of the two at null"
-    require(forget_bias is None or chrono is None, "model.chrono", chrono, rule)
-
-
-EXTRAS = (
-    *("orthogonal", "learned_state", "forget_bias", "chrono", "input_dropout", "layer_dropout", "weight_dropout"),
-    *("zoneout_hidden", "zoneout_cell"),
-)
-
-
-def _check_implementation(kind: str, implementation: str, model: Mapping[str, Any]) -> None:
-    key = "model.implementation"
-    if kind == "rnn":
-        nonlinearity = model.get("nonlinearity", "tanh")
-        one_of("model.nonlinearity", nonlinearity, ("tanh", "relu", "identity"))
-        rule = "torch.nn.RNN has tanh and relu only; choose model.implementation=handwritten"
-        possible = nonlinearity != "identity" or implementation == "handwritten"
-        require(possible, "model.nonlinearity", nonlinearity, rule)
-    if implementation != "official":
-        return
-    if kind == "custom":
-        raise UserError(f"{key}={implementation}: torch.nn has no {model.get('cell')}; choose handwritten")
-    rule = "this layout is handwritten only; for torch.nn's LSTM choose model=lstm"
-    require(kind not in ("lstm_per_gate", "lstm_single_matrix"), key, implementation, rule)
-    for name in EXTRAS:
-        value = model.get(name)
-        if value not in (None, False):
-            default = "null" if name in ("forget_bias", "chrono") else "false" if value is True else "0"
-            raise UserError(
-                f"model.{name}={value}: torch.nn has no such option; choose model.implementation=handwritten, or "
-                f"leave model.{name} at {default}"
-            )
-
-
-def _check_projection(kind: str, proj_size: int, hidden_size: int) -> None:
-    require(proj_size >= 0, "model.proj_size", proj_size, "must be 0 (no projection) or more")
-    without = {"rnn": "an RNN", "gru": "a GRU", "memoryless": "a linear map"}
-    if kind in without:
-        rule = f"{without[kind]} has no projection; choose model=lstmp"
-        require(proj_size == 0, "model.proj_size", proj_size, rule)
-    elif kind != "custom":
-        rule = f"must be smaller than model.hidden_size={hidden_size}; for no projection choose model=lstm"
-        require(proj_size < hidden_size, "model.proj_size", proj_size, rule)
+        try:
+            check_keys(**{name: value for name, value in model.items() if name != "_target_"})
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 def _check_embedding(embedding: Mapping[str, Any]) -> None:
@@ -514,8 +456,4 @@ def _check_embedding(embedding: Mapping[str, Any]) -> None:
 
 
 def _check_pooling(pooling: Mapping[str, Any]) -> None:
-    from unrolled.nn.pooling import POOLINGS  # not at the top: it imports torch
-
-    if "_target_" not in pooling:
-        one_of("pooling.name", pooling.get("name"), POOLINGS)
     share("pooling.dropout", pooling.get("dropout", 0.0))

@@ -32,11 +32,11 @@ def test_one_command_compares_everything_and_writes_its_tables(tmp_path: Path) -
     rows = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["rows"]
     networks = {row["network"] for row in rows}
     assert {"RNN, tanh", "RNN, relu", "LSTM", "LSTMP", "GRU", "RNNCell", "LSTMCell", "GRUCell"} <= networks
-    assert {"PerGateLSTM", "SingleMatrixLSTM", "NumPy LSTM", "NumPy RNN, identity"} <= networks
+    assert {"PerGateLSTMCell", "SingleMatrixLSTMCell", "NumPy LSTM", "NumPy RNN, identity"} <= networks
     for row in rows:
         assert max(row["values_float32"], row["gradients_float32"]) <= 1e-5, row
         assert max(row["values_float64"], row["gradients_float64"]) <= 1e-10, row
-        if row["network"] != "SingleMatrixLSTM":
+        if row["network"] != "SingleMatrixLSTMCell":
             assert row["parameters"] == row["parameters_of_reference"], row
 
     with (tmp_path / "results.csv").open(encoding="utf-8") as file:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from tests.nn import build
 from torch import nn
 
-from unrolled.nn import build
 from unrolled.nn.encoder import Encoder
 
 E, H, P, B, T = 3, 5, 2, 4, 7
@@ -27,13 +27,10 @@ def pair(kind: str, implementation: str, layers: int, bidirectional: bool) -> tu
     encoder = make(E, H, num_layers=layers, bidirectional=bidirectional, implementation=implementation, **extras)
     module = theirs(E, H, num_layers=layers, bidirectional=bidirectional, **extras)
     state = module.state_dict()
-    for l, sweep in enumerate(encoder.sweeps):  # noqa: E741
-        for d, direction in enumerate(sweep):
-            for name, weight in direction.named_parameters():
-                own = name.rsplit(".", 1)[-1]
-                if bidirectional:
-                    own = own.removesuffix("_l0") + f"_l{l}" + ("_reverse" if d else "")
-                state[own] = weight.detach()
+    for number, layer in enumerate(encoder.layers):
+        for recurrence, direction in zip(layer.recurrences, ("", "_reverse"), strict=False):
+            for name, weight in recurrence.named_parameters():
+                state[name.rsplit(".", 1)[-1].removesuffix("_l0") + f"_l{number}{direction}"] = weight.detach()
     module.load_state_dict(state)
     return encoder.double(), module.double()
 
@@ -49,7 +46,7 @@ def test_whole_documents_are_read_as_torch_reads_them(
     encoder, module = pair(kind, implementation, layers, bidirectional)
     x = torch.randn(T, B, E, dtype=torch.float64)
     lengths = torch.tensor([7, 4, 1, 6])
-    outputs, _ = encoder(x, encoder.initial_state(B), lengths)
+    outputs, _ = encoder(x, encoder.initial_state(B), lengths=lengths)
     assert encoder.output_size == outputs.shape[-1]
     for b, length in enumerate(lengths.tolist()):
         expected, _ = module(x[:length, b])
@@ -93,21 +90,7 @@ def test_the_second_direction_of_one_chunk_starts_afresh(implementation: str) ->
     assert not torch.allclose(carried[..., :H], alone[..., :H])
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_masks_of_a_document_travel_with_its_state(bidirectional: bool) -> None:
-    torch.manual_seed(0)
-    encoder = build.lstm(40, H, bidirectional=bidirectional, input_dropout=0.5)
-    state = encoder.initial_state(B)
-    _, after = encoder(torch.randn(2, B, 40), state)
-    directions = 2 if bidirectional else 1
-    assert len(state) == 3 * directions, "h, c and the mask of each direction"
-    for d in range(directions):
-        assert torch.equal(state[3 * d + 2], after[3 * d + 2])
-        assert state[3 * d + 2].shape[1] == B
-    assert len(encoder.eval().initial_state(B)) == 2 * directions
-
-
-def test_dropout_between_layers_of_two_directions_acts_in_training_only() -> None:
+def test_dropout_between_layers_acts_in_training_only() -> None:
     torch.manual_seed(0)
     encoder = build.gru(E, H, num_layers=2, bidirectional=True, dropout=0.5)
     x, state = torch.randn(T, B, E), encoder.initial_state(B)
@@ -116,14 +99,43 @@ def test_dropout_between_layers_of_two_directions_acts_in_training_only() -> Non
     torch.testing.assert_close(encoder(x, state)[0], encoder(x, state)[0])
 
 
-def test_a_redraw_reaches_the_recurrent_weights_of_both_directions() -> None:
+def test_new_weight_masks_reach_the_recurrent_weights_of_both_directions() -> None:
     torch.manual_seed(0)
     encoder = build.lstm(E, H, bidirectional=True, weight_dropout=0.5)
     x, state = torch.randn(T, B, E), encoder.initial_state(B)
-    encoder.redraw()
+    encoder.draw_weight_masks()
     before = encoder(x, state)[0]
-    assert torch.equal(before, encoder(x, state)[0]), "all chunks of a step share the dropped weights"
-    encoder.redraw()
+    assert torch.equal(before, encoder(x, state)[0]), "all chunks of a batch share the dropped weights"
+    encoder.draw_weight_masks()
     after = encoder(x, state)[0]
     assert not torch.allclose(before[..., :H], after[..., :H])
     assert not torch.allclose(before[..., H:], after[..., H:])
+
+
+@pytest.mark.parametrize(
+    "rates", [{"input_dropout": 0.4}, {"layer_dropout": 0.3}, {"input_dropout": 0.4, "layer_dropout": 0.3}]
+)
+def test_masks_drawn_once_make_chunks_equal_one_pass(rates: dict[str, float]) -> None:
+    torch.manual_seed(0)
+    encoder = build.lstm(E, 30, num_layers=2, **rates)
+    masks = encoder.draw_masks(B)
+    assert [tuple(m.shape) for m in masks] == [
+        (1, B, {"input_dropout": E, "layer_dropout": 30}[name]) for name in rates
+    ]
+    x = torch.randn(T, B, E)
+    whole, _ = encoder(x, encoder.initial_state(B), masks)
+    first, state = encoder(x[:4], encoder.initial_state(B), masks)
+    second, _ = encoder(x[4:], state, masks)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    assert not torch.allclose(encoder(x, encoder.initial_state(B), encoder.draw_masks(B))[0], whole)
+    assert encoder.eval().draw_masks(B) == ()
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("implementation", ["handwritten", "official"])
+def test_an_encoder_with_shortcuts_is_as_wide_as_it_says(bidirectional: bool, implementation: str) -> None:
+    encoder = build.gru(E, H, num_layers=2, bidirectional=bidirectional, implementation=implementation, shortcut=True)
+    outputs, _ = encoder(torch.randn(T, B, E), encoder.initial_state(B))
+    assert outputs.shape == (T, B, encoder.output_size)
+    directions = 2 if bidirectional else 1
+    assert encoder.output_size == directions * (H + directions * (H + E))

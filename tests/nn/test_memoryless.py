@@ -3,17 +3,17 @@
 import pytest
 import torch
 
+from unrolled.nn.layer import OneDirection
 from unrolled.nn.memoryless import Memoryless
-from unrolled.nn.protocol import Reads
 
 T, B, E, H = 7, 3, 4, 5
 
 
 def test_every_token_is_mapped_by_the_same_affine_map() -> None:
     layer = Memoryless(E, H)
-    assert isinstance(layer, Reads)
+    assert isinstance(layer, OneDirection)
     x = torch.randn(T, B, E)
-    outputs, state = layer.read(x, layer.initial_state(B), layer.draw_masks(B))
+    outputs, state = layer.read(x, layer.initial_state(B))
     assert state == ()
     expected = torch.stack([layer.linear.weight @ token + layer.linear.bias for token in x.reshape(-1, E)])
     torch.testing.assert_close(outputs, expected.reshape(T, B, H))

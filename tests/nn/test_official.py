@@ -8,8 +8,8 @@ from unrolled.nn.official import Official
 
 E, H, P, B, T = 3, 5, 2, 4, 6
 MODULES = {
-    "rnn": lambda: nn.RNN(E, H, num_layers=2),
-    "lstm": lambda: nn.LSTM(E, H, num_layers=2),
+    "rnn": lambda: nn.RNN(E, H),
+    "lstm": lambda: nn.LSTM(E, H),
     "lstmp": lambda: nn.LSTM(E, H, proj_size=P),
     "gru": lambda: nn.GRU(E, H),
 }
@@ -60,7 +60,7 @@ def test_under_autocast_on_a_cpu_nothing_is_lost(kind: str, lower: torch.dtype) 
     torch.testing.assert_close(y, expected, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("options", [{"bidirectional": True}, {"batch_first": True}])
-def test_only_one_direction_and_time_first(options: dict[str, bool]) -> None:
-    with pytest.raises(ValueError, match="one-directional"):
+@pytest.mark.parametrize("options", [{"bidirectional": True}, {"batch_first": True}, {"num_layers": 2}])
+def test_only_one_layer_and_direction_and_time_first(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="one direction"):
         Official(nn.LSTM(E, H, **options))

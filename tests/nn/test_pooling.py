@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from tests.nn.build import POOLINGS
 from torch import Tensor
 
-from unrolled.nn.pooling import KINDS, POOLINGS, Attention, Pooling, make_pooling
+from unrolled.nn.pooling import Attention, Max, Mean, Pooling
 
 K, D = 7, 3
 LENGTHS = [7, 4, 1, 0]
@@ -12,7 +13,7 @@ LENGTHS = [7, 4, 1, 0]
 
 def make(name: str, dtype: torch.dtype = torch.float32) -> Pooling:
     """With random weights where there are any."""
-    pooling = make_pooling(name, D).to(dtype)
+    pooling = POOLINGS[name](D).to(dtype)
     for weight in pooling.parameters():
         torch.nn.init.normal_(weight, std=2.0)
     return pooling
@@ -30,7 +31,7 @@ def plain(name: str, outputs: Tensor, pooling: Pooling) -> Tensor:
 
 
 def gathered(pooling: Pooling, outputs: Tensor, lengths: Tensor, chunk_len: int) -> Tensor:
-    pooled = pooling.initial(len(lengths), D, outputs.device)
+    pooled = pooling.initial(len(lengths), outputs.device)
     for k, chunk in enumerate(outputs.split(chunk_len)):
         left = (lengths - k * chunk_len).clamp(0, len(chunk))
         pooled = pooling.update(pooled, chunk, left, full=bool((left == len(chunk)).all()))
@@ -46,7 +47,7 @@ def test_gathering_chunk_by_chunk_equals_the_formula_over_the_document(name: str
     value = gathered(pooling, outputs, torch.tensor(LENGTHS), chunk_len)
     expected = torch.stack([plain(name, outputs[:length, b], pooling) for b, length in enumerate(LENGTHS)])
     torch.testing.assert_close(value, expected)
-    assert value.shape == (len(LENGTHS), pooling.size(D))
+    assert value.shape == (len(LENGTHS), pooling.size)
     weights = torch.randn_like(value)
     wanted = [outputs, *pooling.parameters()]
     ours, theirs = (torch.autograd.grad((v * weights).sum(), wanted) for v in (value, expected))
@@ -57,7 +58,7 @@ def test_gathering_chunk_by_chunk_equals_the_formula_over_the_document(name: str
 def test_full_is_only_a_short_cut(name: str) -> None:
     pooling = make(name)
     outputs, lengths = torch.randn(K, 2, D), torch.tensor([K, K])
-    pooled = pooling.initial(2, D, outputs.device)
+    pooled = pooling.initial(2, outputs.device)
     for long, short in zip(
         pooling.update(pooled, outputs, lengths), pooling.update(pooled, outputs, lengths, full=True), strict=True
     ):
@@ -81,7 +82,7 @@ def test_an_empty_document_has_a_finite_vector_and_gradient(name: str) -> None:
 def test_statistics_are_kept_in_float32_whatever_the_outputs_are(name: str, lower: torch.dtype) -> None:
     """4,096 ones and one more are 4,096 in float16's sum and 256 in bfloat16's."""
     pooling = make(name)
-    pooled = pooling.initial(1, D, torch.device("cpu"))
+    pooled = pooling.initial(1, torch.device("cpu"))
     with torch.autocast("cpu", dtype=lower):
         pooled = pooling.update(pooled, torch.ones(4097, 1, D, dtype=lower), torch.tensor([4097]), full=True)
         pooled = pooling.update(pooled, torch.ones(2, 1, D, dtype=lower), torch.tensor([1]))
@@ -94,7 +95,7 @@ def test_the_first_of_equal_values_gets_the_gradient_of_max() -> None:
     """In one chunk or in many; torch's own amax would share it out, and chunks could not know."""
     for chunk_len in (1, 2, 6):
         outputs = torch.zeros(6, 1, D, requires_grad=True)
-        gathered(KINDS["max"](), outputs, torch.tensor([6]), chunk_len).sum().backward()
+        gathered(Max(D), outputs, torch.tensor([6]), chunk_len).sum().backward()
         assert outputs.grad is not None
         assert outputs.grad[0, 0].tolist() == [1.0] * D
         assert not outputs.grad[1:].any()
@@ -102,7 +103,7 @@ def test_the_first_of_equal_values_gets_the_gradient_of_max() -> None:
 
 def test_attention_begins_as_the_mean_and_learns_from_there() -> None:
     outputs, lengths = torch.randn(K, 4, D), torch.tensor(LENGTHS)
-    attention, mean = make_pooling("attention", D), KINDS["mean"]()
+    attention, mean = Attention(D), Mean(D)
     value = gathered(attention, outputs, lengths, 2)
     torch.testing.assert_close(value, gathered(mean, outputs, lengths, 2))
     (value**2).sum().backward()

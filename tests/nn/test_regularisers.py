@@ -3,59 +3,10 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled
 
 E, H, B, T = 3, 5, 4, 6
-
-
-def through(n: int, layers: int = 1, **options: float) -> unrolled.RNN:
-    """An identity RNN that hands its input on unchanged, so that its output shows the masks."""
-    net = unrolled.RNN(n, n, layers, "identity", bias=False, **options)
-    with torch.no_grad():
-        for layer in range(layers):
-            getattr(net, f"weight_ih_l{layer}").copy_(torch.eye(n))
-            getattr(net, f"weight_hh_l{layer}").zero_()
-    return net
-
-
-@pytest.mark.parametrize("which", ["input_dropout", "layer_dropout"])
-def test_a_shared_mask_drops_the_same_features_of_a_document_at_every_step(which: str) -> None:
-    n = 200
-    net = through(n, 2, **{which: 0.3})
-    outputs, _ = net(torch.ones(T, 50, n))
-    assert torch.equal(outputs, outputs[:1].expand_as(outputs)), "shared over time"
-    assert not torch.equal(outputs[0, 0], outputs[0, 1]), "drawn for each document"
-    kept = outputs[0] != 0
-    torch.testing.assert_close(outputs[0][kept], torch.full_like(outputs[0][kept], 1 / 0.7))
-    assert abs(kept.float().mean().item() - 0.7) < 0.025  # five standard deviations of 10,000 draws
-    assert not torch.equal(net(torch.ones(T, 50, n))[0], outputs), "drawn anew for the next documents"
-
-
-def test_layer_dropout_spares_the_input_and_the_last_output() -> None:
-    assert torch.equal(through(50, 1, layer_dropout=0.9)(torch.ones(T, B, 50))[0], torch.ones(T, B, 50))
-
-
-def test_masks_drawn_once_make_chunks_equal_one_pass() -> None:
-    net = unrolled.LSTM(E, H, 2, input_dropout=0.4, layer_dropout=0.3)
-    masks = net.draw_masks(B)
-    assert [tuple(m.shape) for m in masks] == [(1, B, E), (1, B, H)]
-    x = torch.randn(T, B, E)
-    whole, _ = net.read(x, net.initial_state(B), masks)
-    first, state = net.read(x[:4], net.initial_state(B), masks)
-    second, _ = net.read(x[4:], state, masks)
-    torch.testing.assert_close(torch.cat([first, second]), whole)
-    assert not torch.allclose(net.read(x, net.initial_state(B), net.draw_masks(B))[0], whole)
-
-
-def test_shared_masks_follow_their_rows_through_a_packed_batch() -> None:
-    n = 30
-    packed = pack_padded_sequence(torch.ones(T, 3, n), torch.tensor([T, 4, 1]))
-    outputs, _ = through(n, input_dropout=0.5)(packed)
-    steps = outputs.data.split(packed.batch_sizes.tolist())
-    for step in steps:
-        assert torch.equal(step, steps[0][: len(step)])
 
 
 @pytest.mark.parametrize("make", [unrolled.RNN, unrolled.LSTM, unrolled.GRU])
@@ -71,15 +22,15 @@ def test_weight_dropout_reaches_every_layer_and_both_directions_and_nothing_else
             assert dropped < 0.05, name
 
 
-def test_dropped_weights_are_shared_by_all_chunks_of_a_step_and_drawn_anew_by_redraw() -> None:
-    net = unrolled.GRU(E, 20, 2, weight_dropout=0.5)
+def test_dropped_weights_are_shared_by_all_chunks_of_a_batch_until_new_ones_are_drawn() -> None:
+    net = unrolled.GRU(E, 20, weight_dropout=0.5)
     x, zero = torch.randn(T, B, E), net.initial_state(B)
     whole, _ = net.read(x, zero)
     first, state = net.read(x[:2], zero)
     torch.testing.assert_close(torch.cat([first, net.read(x[2:], state)[0]]), whole)
     recomputed = torch.utils.checkpoint.checkpoint(lambda x: net.read(x, zero)[0], x, use_reentrant=False)
     torch.testing.assert_close(recomputed, whole)
-    net.redraw()
+    net.draw_weight_masks()
     assert not torch.allclose(net.read(x, zero)[0], whole)
     assert not torch.equal(net(x)[0], net(x)[0]), "a plain call draws by itself"
 
@@ -115,7 +66,7 @@ def test_a_learned_state_starts_at_zero_is_used_and_gets_a_gradient() -> None:
 
 def test_all_of_them_go_through_the_layers_of_every_class() -> None:
     """One call with everything on, in training, gives finite gradients everywhere."""
-    on = {"orthogonal": True, "learned_state": True, "input_dropout": 0.1, "layer_dropout": 0.1}
+    on = {"orthogonal": True, "learned_state": True}
     on |= {"weight_dropout": 0.2, "zoneout_hidden": 0.1}
     nets = [
         unrolled.RNN(E, H, 2, bidirectional=True, **on),
@@ -125,7 +76,7 @@ def test_all_of_them_go_through_the_layers_of_every_class() -> None:
     for net in nets:
         net(torch.randn(T, B, E))[0].sum().backward()
         assert all(isinstance(w.grad, Tensor) and w.grad.isfinite().all() for w in net.parameters())
-        for argument in ("learned_state=True", "input_dropout=0.1", "weight_dropout=0.2", "zoneout_hidden=0.1"):
+        for argument in ("learned_state=True", "weight_dropout=0.2", "zoneout_hidden=0.1"):
             assert argument in repr(net)
     assert torch.equal((nets[2].bias_ih_l1_reverse + nets[2].bias_hh_l1_reverse)[H : 2 * H], torch.ones(H))
     assert (nets[1].bias_ih_l1_reverse[H : 2 * H] >= 0).all(), "chrono reaches all layers and directions"

@@ -78,7 +78,7 @@ def test_a_slot_reads_the_chunk_it_is_told_to_and_an_idle_one_nothing(make_corpu
 def test_a_window_goes_back_from_its_new_tokens_and_splits_where_the_next_begins(
     make_corpus: Make, stride: int, reach: int
 ) -> None:
-    """Each slot's position in its document is another; the oracle slices a list."""
+    """Each row's position in its document is another; the oracle slices a list."""
     corpus = make_corpus([11] * 6 + [0])
     begin = np.array([stride * i for i in range(5) if stride * i < 11] + [0])
     documents = np.array([*range(len(begin) - 1), 6])

@@ -20,7 +20,7 @@ def test_the_weights_of_every_document_sum_to_one(
 ) -> None:
     corpus = make_corpus([4, 9, 0, 1, 7, 2])
     total = dict.fromkeys(range(100, 106), 0.0)
-    for step in StreamSchedule(corpus, slots=4, chunk_len=chunk_len, reach=reach).steps(0):
+    for step in StreamSchedule(corpus, rows=4, chunk_len=chunk_len, reach=reach).batches(0):
         for document, weight in zip(step.ids.tolist(), chunk_weights(loss, step).tolist(), strict=True):
             if document < 0:
                 assert weight == 0, "an idle row has no loss"

@@ -16,29 +16,29 @@ LENGTHS = [4, 9, 0, 1, 7, 3, 3, 12, 5, 2, 8]
 
 
 def all_steps(schedule: Schedule, epoch: int = 0) -> list[Batch]:
-    steps = schedule.steps(epoch)
+    steps = schedule.batches(epoch)
     return [steps[i] for i in range(len(steps))]
 
 
 def streamed(steps: list[Batch]) -> list[dict[int, list[int]]]:
-    """Per slot, its documents in reading order with their tokens; each must be read from start to end."""
-    slots: list[dict[int, list[int]]] = [{} for _ in range(steps[0].blocks[0].rows)]
-    going: list[int | None] = [None] * len(slots)
+    """Per row, its documents in reading order with their tokens; each must be read from start to end."""
+    streams: list[dict[int, list[int]]] = [{} for _ in range(steps[0].blocks[0].rows)]
+    going: list[int | None] = [None] * len(streams)
     for step in steps:
         (block,) = step.blocks
-        for slot, document in enumerate(block.ids.tolist()):
+        for row, document in enumerate(block.ids.tolist()):
             if document < 0:
-                assert going[slot] is None, "idle in the middle of a document"
+                assert going[row] is None, "idle in the middle of a document"
                 continue
-            assert bool(block.starts[slot]) == (going[slot] != document)
-            if block.starts[slot]:
-                assert going[slot] is None, "the document before has not ended"
-                assert document not in slots[slot]
-                slots[slot][document] = []
-            slots[slot][document] += block.tokens[: int(block.lengths[slot]), slot].tolist()
-            going[slot] = None if block.ends[slot] else document
-    assert going == [None] * len(slots)
-    return slots
+            assert bool(block.starts[row]) == (going[row] != document)
+            if block.starts[row]:
+                assert going[row] is None, "the document before has not ended"
+                assert document not in streams[row]
+                streams[row][document] = []
+            streams[row][document] += block.tokens[: int(block.lengths[row]), row].tolist()
+            going[row] = None if block.ends[row] else document
+    assert going == [None] * len(streams)
+    return streams
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 11, 20])
@@ -55,18 +55,18 @@ def test_documents_holds_each_document_once_an_epoch(make_corpus: Make, batch_si
 @settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 15), min_size=1, max_size=12),
-    slots=st.integers(1, 6),
+    rows=st.integers(1, 6),
     chunk_len=st.integers(1, 7),
     epoch=st.integers(0, 3),
 )
 def test_stream_reads_each_document_once_from_start_to_end(
-    make_corpus: Make, lengths: list[int], slots: int, chunk_len: int, epoch: int
+    make_corpus: Make, lengths: list[int], rows: int, chunk_len: int, epoch: int
 ) -> None:
     corpus = make_corpus(lengths)
-    schedule = StreamSchedule(corpus, slots, chunk_len)
+    schedule = StreamSchedule(corpus, rows, chunk_len)
     steps = all_steps(schedule, epoch)
     assert len(steps) == len(schedule)
-    read = [item for slot in streamed(steps) for item in slot.items()]
+    read = [item for row in streamed(steps) for item in row.items()]
     assert len(read) == len(lengths)
     assert dict(read) == {100 + i: corpus.document(i).tolist() for i in range(len(lengths))}
     assert sum(step.num_tokens for step in steps) == sum(lengths)
@@ -133,8 +133,8 @@ def test_noise_brings_other_documents_together_each_epoch(make_corpus: Make) -> 
     assert len(partners[0] & partners[1]) < 3
 
 
-def test_slots_of_a_stream_finish_together_and_pack_well(make_corpus: Make) -> None:
-    steps = all_steps(StreamSchedule(make_corpus(text_lengths(3000)), slots=64, chunk_len=32))
+def test_rows_of_a_stream_finish_together_and_pack_well(make_corpus: Make) -> None:
+    steps = all_steps(StreamSchedule(make_corpus(text_lengths(3000)), rows=64, chunk_len=32))
     idle = np.array([[document < 0 for document in step.ids.tolist()] for step in steps])
     assert idle.mean() < 0.01
     assert not idle[:-5].any(), "all but the last few steps are full"
@@ -143,7 +143,7 @@ def test_slots_of_a_stream_finish_together_and_pack_well(make_corpus: Make) -> N
 
 
 def test_one_document_longer_than_all_others_does_not_stop_the_rest(make_corpus: Make) -> None:
-    """The slot of the longest document sets the steps; the others share what is left."""
-    steps = all_steps(StreamSchedule(make_corpus([100] + [3] * 8), slots=3, chunk_len=10))
+    """The row of the longest document sets the steps; the others share what is left."""
+    steps = all_steps(StreamSchedule(make_corpus([100] + [3] * 8), rows=3, chunk_len=10))
     assert len(steps) == 10
     assert sum(step.num_documents for step in steps) == 9

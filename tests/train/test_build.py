@@ -64,16 +64,16 @@ def test_pretrained_vectors_are_where_the_file_has_them_and_nowhere_else(table: 
     torch.manual_seed(0)
     model, prepared = built(table, f"text.vectors={table / 'vectors.txt'}")
     cats, sleeps, dogs = prepared.vocabulary.lookup(["cats", "sleeps", "dogs"])
-    assert model.embedding.weight[cats].tolist() == [1, 2, 3]
-    assert model.embedding.weight[sleeps].tolist() == [-1, 0.5, 4]
-    assert torch.equal(model.embedding.weight[dogs], plain.embedding.weight[dogs])
-    assert model.embedding.weight.requires_grad
+    assert model.network.embedding.weight[cats].tolist() == [1, 2, 3]
+    assert model.network.embedding.weight[sleeps].tolist() == [-1, 0.5, 4]
+    assert torch.equal(model.network.embedding.weight[dogs], plain.network.embedding.weight[dogs])
+    assert model.network.embedding.weight.requires_grad
 
 
 def test_frozen_vectors_get_no_gradient(table: Path) -> None:
     (table / "vectors.txt").write_text("cats 1 2 3\n")
     model, _ = built(table, f"text.vectors={table / 'vectors.txt'}", "text.freeze_vectors=true")
-    assert not model.embedding.weight.requires_grad
+    assert not model.network.embedding.weight.requires_grad
 
 
 def test_vectors_of_another_size_are_refused_with_the_size_to_set(table: Path) -> None:

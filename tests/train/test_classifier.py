@@ -11,15 +11,16 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.plugins.precision import MixedPrecision
+from tests.nn import build
+from tests.nn.build import POOLINGS
 from torch import Tensor
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
-from unrolled.nn.pooling import KINDS
+from unrolled.nn.network import Network
 from unrolled.tbptt.loader import BatchLoader
+from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import CHUNK_LOSSES
-from unrolled.tbptt.reading import Reading
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.classifier import Classifier
 
@@ -32,11 +33,11 @@ def classifier(
     make: Any = build.lstm, pooling: str = "concat", lr: float = 0.5, dropout: float = 0.0, **how: Any
 ) -> Classifier:
     torch.manual_seed(0)
-    options = {name: how.pop(name) for name in ("schedule", "loss", "reading") if name in how}
+    options = {name: how.pop(name) for name in ("schedule", "loss", "truncation") if name in how}
+    embedding = Embedding(V, E, std=1.0, dropout=dropout, word_dropout=dropout)
+    encoder = make(E, H, **how)
     return Classifier(
-        Embedding(V, E, std=1.0, dropout=dropout, word_dropout=dropout),
-        make(E, H, **how),
-        KINDS[pooling](),
+        Network(embedding, encoder, POOLINGS[pooling](encoder.layers[-1].direction_size), C),
         class_names=["a", "b", "c"],
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=lr),
         **options,
@@ -84,7 +85,7 @@ class Alone:
 
     def vector(self, model: Classifier, first: int, end: int, keep: int) -> Tensor:
         """Read tokens first .. end from what was kept at ``first``, gradients not reaching further back."""
-        cell = model.encoder.sweeps[0][0].recurrence.module
+        cell = model.network.encoder.layers[0].recurrences[0].module
         h, c, last, largest, total, count = self.kept[first]
         for position in range(first, end + 1):
             if position == keep:
@@ -93,7 +94,7 @@ class Alone:
                 )
             if position == end:
                 break
-            x = model.embedding.weight[self.tokens[position]].view(1, E)
+            x = model.network.embedding.weight[self.tokens[position]].view(1, E)
             y, (h, c) = cell(x, (h, c))
             last, total, count = y[0], total + y[0], count + 1
             largest = torch.where(y[0] > largest, y[0], largest)
@@ -102,7 +103,7 @@ class Alone:
 
 
 def by_definition(model: Classifier, schedule: StreamSchedule, k1: int, k2: int, loss: str, lr: float) -> None:
-    """Williams & Peng (1990): a step every k1 tokens, its gradient back through k2; plain SGD on each slot's loss."""
+    """Williams & Peng (1990): a step every k1 tokens, its gradient back through k2; plain SGD on each row's loss."""
     corpus = schedule.corpus
     plan, begins = schedule.plan(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
@@ -118,20 +119,20 @@ def by_definition(model: Classifier, schedule: StreamSchedule, k1: int, k2: int,
             n, k = max(-(-length // k1), 1), new // k1 + 1
             share = {"final": float(k == n), "every": 1 / n, "linear": k / (n * (n + 1) / 2)}[loss]
             label = torch.tensor(int(corpus.labels[document]))
-            total = total + share * F.cross_entropy(model.head(vector), label)
+            total = total + share * F.cross_entropy(model.network.head(vector), label)
         optimizer.zero_grad()
         (total / (len(corpus) / len(plan))).backward()
         optimizer.step()
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(3, 3), (1, 1), (1, 3), (2, 4), (2, 3), (4, 6), (3, 12)])
-@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize("implementation", build.IMPLEMENTATIONS)
 def test_stream_is_tbptt_of_k1_and_k2_by_its_definition(
-    make_corpus: Make, k1: int, k2: int, slots: int, implementation: str
+    make_corpus: Make, k1: int, k2: int, rows: int, implementation: str
 ) -> None:
-    """With one slot and k1 = k2: the documents read one after another, a step after every chunk."""
-    schedule = StreamSchedule(make_corpus(LENGTHS), slots, k1, reach=k2)
+    """With one row and k1 = k2: the documents read one after another, a step after every chunk."""
+    schedule = StreamSchedule(make_corpus(LENGTHS), rows, k1, reach=k2)
     model = classifier(schedule="stream", loss="every", implementation=implementation).double()
     theirs = classifier(implementation="official").double()
     before = weights(model)
@@ -156,8 +157,8 @@ def test_every_chunk_loss_of_a_stream(make_corpus: Make, loss: str) -> None:
 def test_a_documents_signal_does_not_depend_on_how_many_end_in_its_step(make_corpus: Make, loss: str) -> None:
     """With a learning rate of zero, the epoch's gradient, each step's times its normalizer, is the documents' sum."""
     sums = []
-    for slots in (1, 2, 4, 6):
-        schedule = StreamSchedule(make_corpus(LENGTHS), slots, 2)
+    for rows in (1, 2, 4, 6):
+        schedule = StreamSchedule(make_corpus(LENGTHS), rows, 2)
         model = classifier(schedule="stream", loss=loss, lr=0.0).double()
         total: dict[str, Tensor] = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
 
@@ -182,16 +183,16 @@ def test_a_documents_signal_does_not_depend_on_how_many_end_in_its_step(make_cor
 def test_documents_trains_on_the_mean_loss_of_whole_documents(make_corpus: Make, chunk_len: int | None) -> None:
     corpus = make_corpus(LENGTHS)
     schedule = DocumentsSchedule(corpus, 3, chunk_len)
-    model = classifier(reading=Reading(exact=True), implementation="official").double()
+    model = classifier(truncation=Truncation(exact=True), implementation="official").double()
     theirs = classifier(implementation="official").double()
     fit(model, schedule)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.5)
-    for batch in schedule.batches(0):
+    for batch in schedule.order(0):
         losses = []
         for document in batch.tolist():
             alone = Alone(corpus.document(document).tolist())
             vector = alone.vector(theirs, 0, int(corpus.lengths[document]), keep=-1)
-            losses.append(F.cross_entropy(theirs.head(vector), torch.tensor(int(corpus.labels[document]))))
+            losses.append(F.cross_entropy(theirs.network.head(vector), torch.tensor(int(corpus.labels[document]))))
         optimizer.zero_grad()
         torch.stack(losses).mean().backward()
         optimizer.step()
@@ -206,7 +207,7 @@ def test_recomputing_trains_to_the_same_weights(make_corpus: Make, precision: st
         model = classifier(
             getattr(build, kind),
             dropout=0.2,
-            reading=Reading(exact=True, recompute=recompute),
+            truncation=Truncation(exact=True, recompute=recompute),
             num_layers=2,
             input_dropout=0.2,
             weight_dropout=0.2,
@@ -245,15 +246,15 @@ def test_bf16_keeps_states_and_sums_in_float32(
     def note(module: Any, inputs: Any, result: Any) -> None:
         handed_on.extend(s.dtype for s in result[1])
 
-    model.encoder.sweeps[0][0].register_forward_hook(note)
+    model.network.encoder.register_forward_hook(note)
     corpus = make_corpus(LENGTHS)
     order = DocumentsSchedule(corpus, 3, 2) if schedule == "documents" else StreamSchedule(corpus, 3, 2)
     fit(model, order, precision="bf16-mixed")
     assert handed_on
     assert set(handed_on) == {torch.float32}
     if schedule == "stream":
-        (carry,) = model._stream[0]  # type: ignore[index]
-        assert {statistic.dtype for statistic in carry.pooled} == {torch.float32}
+        assert model._waiting is not None
+        assert {statistic.dtype for statistic in model._waiting.pooled} == {torch.float32}
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
@@ -287,7 +288,7 @@ def test_both_directions_of_a_stream_are_labelled_and_the_backward_one_knows_its
     assert classifier(bidirectional=True).directions == "forward and backward"
     assert classifier().directions == "forward"
     values: list[Tensor] = []
-    model.head.register_forward_hook(lambda module, inputs, result: values.append(inputs[0].detach()[0]))
+    model.network.head.register_forward_hook(lambda module, inputs, result: values.append(inputs[0].detach()[0]))
     with caplog.at_level(logging.INFO):
         fit(model, StreamSchedule(corpus, 1, 3))
     assert "within each chunk only" in caplog.text
@@ -321,14 +322,14 @@ def test_test_reads_every_document_once_whole_and_in_order_of_its_id(make_corpus
 def test_evaluation_ignores_how_training_truncates(make_corpus: Make) -> None:
     loader = BatchLoader(DocumentsSchedule(make_corpus(LENGTHS), 4, 2, shuffle=False))
     losses = []
-    for reading in (Reading(), Reading(exact=True), Reading(exact=True, recompute=True)):
-        (metrics,) = trainer().validate(classifier(reading=reading), loader, verbose=False)
+    for truncation in (Truncation(), Truncation(exact=True), Truncation(exact=True, recompute=True)):
+        (metrics,) = trainer().validate(classifier(truncation=truncation), loader, verbose=False)
         losses.append(metrics["val/loss"])
     assert losses[0] == losses[1] == losses[2]
 
 
 def test_copies_are_independent(make_corpus: Make) -> None:
-    """A stream's carry belongs to one training; another fit starts afresh."""
+    """A stream's carried state belongs to one training; another fit starts afresh."""
     schedule = StreamSchedule(make_corpus(LENGTHS), 2, 2)
     model = classifier(schedule="stream", lr=0.0)
     fit(model, schedule)

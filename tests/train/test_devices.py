@@ -15,13 +15,14 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from tests.nn.build import lstm
 from tests.train.fresh_process import ROOT, finish_training, start
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.errors import UserError
-from unrolled.nn.build import lstm
 from unrolled.nn.embedding import Embedding
-from unrolled.nn.pooling import KINDS
+from unrolled.nn.network import Network
+from unrolled.nn.pooling import Concat
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.classifier import Classifier
 from unrolled.train.devices import check_launcher
@@ -34,9 +35,7 @@ def fit(corpus: TokenCorpus, schedule: str, **options: Any) -> dict[str, Any]:
     """Two epochs and a test without anything random; batches of two, the last one of a single document."""
     pl.seed_everything(5, verbose=False)
     model = Classifier(
-        Embedding(11, 3),
-        lstm(3, 4, bidirectional=schedule == "documents"),
-        KINDS["concat"](),
+        Network(Embedding(11, 3), lstm(3, 4, bidirectional=schedule == "documents"), Concat(4), 3),
         class_names=["a", "b", "c"],
         schedule=schedule,
         loss="every" if schedule == "stream" else "final",
@@ -129,11 +128,13 @@ def test_losses_are_means_over_documents_not_over_batches(both, make_corpus) -> 
     corpus = make_corpus(UNEVEN).select(range(5))
     prepared = SimpleNamespace(train=corpus, valid=corpus, test=corpus)
     data = DocumentsDataModule(prepared, "documents", batch_size=2, chunk_len=3, eval_batch_size=5)
-    (step,) = data.val_dataloader()
-    model = Classifier(Embedding(11, 3), lstm(3, 4, bidirectional=True), KINDS["concat"](), class_names=["a", "b", "c"])
+    (batch,) = data.val_dataloader()
+    model = Classifier(
+        Network(Embedding(11, 3), lstm(3, 4, bidirectional=True), Concat(4), 3), class_names=["a", "b", "c"]
+    )
     model.load_state_dict(both["documents"][0]["weights"])
     with torch.no_grad():
-        loss = torch.nn.functional.cross_entropy(model.eval()(step.blocks), step.labels)
+        loss = torch.nn.functional.cross_entropy(model.eval()(batch), batch.labels)
     assert both["documents"][0]["metrics"]["val/loss"] == pytest.approx(float(loss), abs=1e-5)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import ROOT
+from tests.nn.build import gru, lstm
 from tests.use.test_predictor import model, texts
 
 from unrolled.errors import UserError
-from unrolled.nn.build import gru, lstm
 from unrolled.use.export import ChunkModel, export_onnx, main, run_onnx
 from unrolled.use.load import load_run
 
@@ -52,7 +52,7 @@ def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
     """In onnxruntime, after every chunk of every document, and in the loop that the README shows."""
     run = load_run(trained)
     with torch.no_grad():  # as trained, probabilities hardly depend on the tokens' order
-        for name, weight in run.model.classifier.encoder.named_parameters():
+        for name, weight in run.model.network.encoder.named_parameters():
             if "weight_hh" in name:
                 weight.mul_(5)
     directory = tmp_path / "export"

@@ -1,16 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from tests.nn.build import gru, lstm
 
 import unrolled
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
-from unrolled.nn.build import gru, lstm
 from unrolled.nn.embedding import Embedding
+from unrolled.nn.network import Network
 from unrolled.nn.pooling import Concat
-from unrolled.tbptt.reading import Reading
-from unrolled.train.classifier import Classifier
 from unrolled.train.results import load_predictions, load_result
 from unrolled.use.predictor import TextClassifier
 
@@ -23,9 +22,11 @@ def model(bidirectional: bool = False, carry: bool = True, cell=gru, **options) 
     torch.manual_seed(0)
     embedding = Embedding(len(WORDS) + 2, 3, std=1.0)
     encoder = cell(3, 5, num_layers=1, bidirectional=bidirectional)
-    classifier = Classifier(embedding, encoder, Concat(), NAMES, reading=Reading(carry=carry))
+    network = Network(embedding, encoder, Concat(5), len(NAMES))
     vocabulary = Vocabulary(["<pad>", "<unk>", *WORDS])
-    return TextClassifier(classifier, vocabulary, build_tokenizer("words"), **({"chunk_len": 4} | options))
+    return TextClassifier(
+        network, NAMES, vocabulary, build_tokenizer("words"), carry=carry, **({"chunk_len": 4} | options)
+    )
 
 
 def texts(count: int, longest: int = 30) -> list[str]:
@@ -117,8 +118,8 @@ def test_a_loaded_run_predicts_what_it_predicted_in_its_test(trained) -> None:
 
     loaded = load_run(trained)
     saved = load_predictions(load_result(trained))
-    ids, documents = own_documents(loaded)
-    assert ids.tolist() == saved["ids"].tolist()
+    documents = own_documents(loaded)
+    assert [document.record for document in documents] == saved["ids"].tolist()
     predicted = loaded.model.predict([document.text for document in documents])
     assert predicted.tolist() == saved["predicted"].tolist()
     assert unrolled.load(trained).classes_.tolist() == load_result(trained).class_names

@@ -71,7 +71,7 @@ def measure(config: DictConfig, steps: int, repetitions: int) -> dict[str, objec
     prepared = prepare(valid.data, valid.text, valid.seed)
     data = build_datamodule(prepared, valid)
     schedule = data.train_schedule()
-    chosen = schedule.steps(0)
+    chosen = schedule.batches(0)
     batches = [chosen[i] for i in range(min(steps, len(chosen)))]
     seconds: dict[str, list[tuple[float, float]]] = {"bare": [], "framework": []}
     for repetition in range(repetitions + 1):
@@ -101,7 +101,7 @@ def _bare(config: DictConfig, model: pl.LightningModule, batches: list[Batch]) -
     clock = _Clock()
     for batch in batches:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(batch.blocks), batch.labels)
+        loss = torch.nn.functional.cross_entropy(model(batch), batch.labels)
         loss.backward()
         clip_grad_norm_(model.parameters(), config.trainer.gradient_clip_val)
         optimizer.step()

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .protocol import State
+from unrolled.nn.cells import State
 
 
 class Memoryless(nn.Module):
     """One linear map per token, the same at every position: y_t = W x_t + b, with W (H, E) and b (H,).
 
     No state: a token's output depends on this token alone, so the order of the tokens changes nothing in a pooled
-    pooling, and cutting a document into chunks changes neither values nor gradients. Whatever a recurrent encoder with
+    vector, and reading a document in chunks changes neither values nor gradients. Whatever a recurrent encoder with
     the same embedding and pooling does better was added by recurrence.
 
     input_size: E; hidden_size: H, the width of the outputs. Raises ValueError for a size below 1.
@@ -38,14 +38,10 @@ class Memoryless(nn.Module):
         """There is none: ()."""
         return ()
 
-    def draw_masks(self, batch_size: int) -> State:
-        """No dropout inside."""
-        return ()
+    def draw_weight_masks(self) -> None:
+        """Nothing to draw: no weight is dropped."""
 
-    def redraw(self) -> None:
-        """No weight is dropped: nothing to draw."""
-
-    def read(self, x: Tensor, state: State = (), masks: State = ()) -> tuple[Tensor, State]:
+    def read(self, x: Tensor, state: State = ()) -> tuple[Tensor, State]:
         """One chunk x (K, B, E): outputs (K, B, H) and ()."""
         return F.linear(x, self.linear.weight, self.linear.bias), ()
 

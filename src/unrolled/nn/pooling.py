@@ -1,6 +1,6 @@
 """One vector per document from all its outputs, gathered chunk by chunk.
 
-A pooling is three functions over pooled statistics, a tuple of (B, ...) tensors in float32: what they are before the
+Pooling is three functions over pooled statistics, a tuple of (B, ...) tensors in float32: what they are before the
 first token, how one chunk changes them, and what they say in the end. An output past a row's end never enters.
 """
 
@@ -14,14 +14,22 @@ Pooled = tuple[Tensor, ...]  # batch on dimension 0
 
 
 class Pooling(nn.Module, ABC):
-    """The interface: a document's outputs so far, as one vector of ``size(D)`` numbers."""
+    """The interface: a document's outputs so far, as one vector of ``size`` numbers.
 
-    def size(self, width: int) -> int:
-        """Numbers in the vector for outputs of ``width`` D."""
-        return width
+    width: D, features of the outputs.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    @property
+    def size(self) -> int:
+        """Numbers in the vector."""
+        return self.width
 
     @abstractmethod
-    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+    def initial(self, rows: int, device: torch.device) -> Pooled:
         """Statistics of documents that have not been read."""
 
     @abstractmethod
@@ -36,8 +44,8 @@ class Pooling(nn.Module, ABC):
 class Last(Pooling):
     """The output at each document's last token; zeros for an empty document."""
 
-    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
-        return (torch.zeros(rows, width, device=device),)
+    def initial(self, rows: int, device: torch.device) -> Pooled:
+        return (torch.zeros(rows, self.width, device=device),)
 
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         if full:
@@ -53,8 +61,8 @@ class Last(Pooling):
 class Mean(Pooling):
     """The mean output over the document's true length (ULMFiT's mean pooling; Howard & Ruder 2018)."""
 
-    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
-        return torch.zeros(rows, width, device=device), torch.zeros(rows, 1, device=device)
+    def initial(self, rows: int, device: torch.device) -> Pooled:
+        return torch.zeros(rows, self.width, device=device), torch.zeros(rows, 1, device=device)
 
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         total, count = pooled
@@ -73,8 +81,8 @@ class Max(Pooling):
     Where a value is reached twice, its first place gets the gradient, in one chunk or in many.
     """
 
-    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
-        return (torch.full((rows, width), -torch.inf, device=device),)
+    def initial(self, rows: int, device: torch.device) -> Pooled:
+        return (torch.full((rows, self.width), -torch.inf, device=device),)
 
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         if not full:
@@ -97,13 +105,13 @@ class Attention(Pooling):
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__()
+        super().__init__(width)
         self.score = nn.Linear(width, width)  # W, b
         self.query = nn.Parameter(torch.zeros(width))  # q
 
-    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
+    def initial(self, rows: int, device: torch.device) -> Pooled:
         largest = torch.full((rows, 1), -torch.inf, device=device)
-        return largest, torch.zeros(rows, 1, device=device), torch.zeros(rows, width, device=device)
+        return largest, torch.zeros(rows, 1, device=device), torch.zeros(rows, self.width, device=device)
 
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         before, count, total = pooled
@@ -124,19 +132,20 @@ class Attention(Pooling):
 class Concat(Pooling):
     """Last, max and mean side by side (ULMFiT's concat pooling; Howard & Ruder 2018)."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList([Last(), Max(), Mean()])
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.parts = nn.ModuleList([Last(width), Max(width), Mean(width)])
 
     def _parts(self, pooled: Pooled) -> list[tuple[Pooling, Pooled]]:
         last, largest, mean = (cast(Pooling, part) for part in self.parts)
         return [(last, pooled[:1]), (largest, pooled[1:2]), (mean, pooled[2:])]
 
-    def size(self, width: int) -> int:
-        return 3 * width
+    @property
+    def size(self) -> int:
+        return 3 * self.width
 
-    def initial(self, rows: int, width: int, device: torch.device) -> Pooled:
-        return tuple(s for part in self.parts for s in cast(Pooling, part).initial(rows, width, device))
+    def initial(self, rows: int, device: torch.device) -> Pooled:
+        return tuple(s for part in self.parts for s in cast(Pooling, part).initial(rows, device))
 
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
         return tuple(s for part, own in self._parts(pooled) for s in part.update(own, outputs, lengths, full))
@@ -154,17 +163,3 @@ def past(outputs: Tensor, lengths: Tensor) -> Tensor:
     """(K, B, 1) bool: which outputs lie past their row's end."""
     time = torch.arange(outputs.shape[0], device=outputs.device).unsqueeze(1)
     return (time >= lengths).unsqueeze(2)
-
-
-KINDS: dict[str, type[Pooling]] = {  # without weights
-    "last": Last,
-    "mean": Mean,
-    "max": Max,
-    "concat": Concat,
-}
-POOLINGS = (*KINDS, "attention")
-
-
-def make_pooling(name: str, width: int) -> Pooling:
-    """The pooling called ``name`` of `POOLINGS`, for outputs of ``width`` D in one direction."""
-    return Attention(width) if name == "attention" else KINDS[name]()

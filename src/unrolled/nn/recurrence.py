@@ -1,6 +1,6 @@
-"""A cell made into a network: layers stacked, directions, dropout, and reading chunk by chunk."""
+"""A cell over time, in layers and directions, with the interface of torch.nn's recurrences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypedDict
 
@@ -23,10 +23,6 @@ class Extras(TypedDict, total=False):
         Ganguli 2014).
     learned_state (bool): the initial state is a parameter per layer and direction, first zero, instead of zeros
         (Forcada & Carrasco 1995).
-    input_dropout (float): share of the first layer's input features dropped, the same ones at all steps of a document
-        (variational dropout; Gal & Ghahramani 2016).
-    layer_dropout (float): the same between layers, and not after the last. `dropout`, which is torch.nn's, draws at
-        every step.
     weight_dropout (float): share of the recurrent weights dropped, in every layer and direction, the same ones for a
         whole training step (DropConnect on weight_hh; Merity, Keskar & Socher 2018).
     zoneout_hidden, zoneout_cell (float): probability for a unit of h, or c, to keep its value for a step (Krueger et
@@ -37,8 +33,6 @@ class Extras(TypedDict, total=False):
 
     orthogonal: bool
     learned_state: bool
-    input_dropout: float
-    layer_dropout: float
     weight_dropout: float
     zoneout_hidden: float
     zoneout_cell: float
@@ -59,7 +53,8 @@ class Recurrence(nn.Module):
         ->     outputs (T, B, D) in the form of the input, D = H (P with projection), doubled if bidirectional,
                and the last state in the form of hx, ordered by layer, then direction
 
-    For documents read in chunks there are `initial_state`, `draw_masks`, `read` and `redraw`, time first throughout.
+    Documents are read in chunks by a `Layer`, which holds a recurrence with one layer per direction and calls
+    `initial_state`, `read` and `draw_weight_masks`, time first throughout.
 
     Args:
         cell: the class of the cell, e.g. `LSTMCell`, or one of your own
@@ -71,7 +66,7 @@ class Recurrence(nn.Module):
         dropout: share of the outputs of every layer but the last that is dropped in training, drawn for each step
         bidirectional: also read from the end (Schuster & Paliwal 1997)
         device, dtype: of the weights
-        input_dropout, layer_dropout, weight_dropout, zoneout_hidden, zoneout_cell, learned_state: see `Extras`
+        weight_dropout, zoneout_hidden, zoneout_cell, learned_state: see `Extras`
         cell_options: the remaining arguments go to the cell, e.g. `orthogonal`, or `proj_size` for an LSTM
 
     Raises:
@@ -91,8 +86,6 @@ class Recurrence(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        input_dropout: float = 0.0,
-        layer_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         zoneout_hidden: float = 0.0,
         zoneout_cell: float = 0.0,
@@ -111,30 +104,34 @@ class Recurrence(nn.Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size: int = cell_options.get("proj_size", 0)
-        self.input_dropout = input_dropout
-        self.layer_dropout = layer_dropout
         self.weight_dropout = weight_dropout
         self.zoneout_hidden = zoneout_hidden
         self.zoneout_cell = zoneout_cell
         self.learned_state = learned_state
-        for key in ("input_dropout", "layer_dropout", "weight_dropout", "zoneout_hidden", "zoneout_cell"):
+        for key in ("weight_dropout", "zoneout_hidden", "zoneout_cell"):
             check_rate(f"{name}: {key}", getattr(self, key))
 
         cells: list[Cell] = []  # one per layer and direction: the equations, and which weights they need
         self._weight_names: list[dict[str, str]] = []  # per layer and direction: the cell's name -> this module's name
         for layer in range(num_layers):
             features = input_size if layer == 0 else self._directions * cells[0].state_sizes[0]
-            for suffix in ("", "_reverse")[: self._directions]:
+            for _ in range(self._directions):
+                suffix = self._suffix(len(cells))
                 one = cell(features, hidden_size, bias=bias, device="meta", **cell_options).without_weights()
                 cells.append(one)
-                self._weight_names.append({weight: f"{weight}_l{layer}{suffix}" for weight in one.weight_shapes()})
+                self._weight_names.append({weight: f"{weight}{suffix}" for weight in one.weight_shapes()})
                 for weight, shape in one.weight_shapes().items():
                     parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                    self.register_parameter(f"{weight}_l{layer}{suffix}", parameter)
+                    self.register_parameter(f"{weight}{suffix}", parameter)
         self._cells = tuple(cells)  # in a tuple, so that they are no submodules: the weights live here
         self._state_sizes = cells[0].state_sizes
         if zoneout_cell and len(self._state_sizes) < 2:
             raise ValueError(f"{name}: zoneout_cell={zoneout_cell} needs a memory c, which {cell.__name__} has not")
+        if weight_dropout and not cell.recurrent_weights:
+            raise ValueError(
+                f"{name}: weight_dropout={weight_dropout} needs a recurrent matrix of its own, which "
+                f"{cell.__name__} has not"
+            )
         self._state_names = [f"initial_{letter}" for letter in "hc"[: len(self._state_sizes)]] if learned_state else []
         for state, size in zip(self._state_names, self._state_sizes, strict=False):
             value = torch.empty(len(cells), size, device=device, dtype=dtype)
@@ -163,10 +160,31 @@ class Recurrence(nn.Module):
         for name in self._state_names:
             nn.init.zeros_(getattr(self, name))
 
+    @torch.no_grad()
+    def load_packed(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the state_dict of torch.nn's module of the same shape, whatever layout the cell's weights have."""
+        for k, (cell, names) in enumerate(zip(self._cells, self._weight_names, strict=True)):
+            suffix = self._suffix(k)
+            packed = {name.removesuffix(suffix): value for name, value in weights.items() if name.endswith(suffix)}
+            for weight, value in cell.from_packed(packed).items():
+                getattr(self, names[weight]).copy_(value)
+
+    def to_packed(self) -> dict[str, Tensor]:
+        """The weights as a state_dict that torch.nn's module of the same shape takes."""
+        packed: dict[str, Tensor] = {}
+        for k, (cell, names) in enumerate(zip(self._cells, self._weight_names, strict=True)):
+            own = cell.to_packed({weight: getattr(self, name).detach() for weight, name in names.items()})
+            packed |= {f"{name}{self._suffix(k)}": value for name, value in own.items()}
+        return packed
+
+    def _suffix(self, k: int) -> str:
+        """What torch.nn puts behind the names of one layer's and direction's weights."""
+        return f"_l{k // self._directions}" + ("_reverse" if self.bidirectional and k % 2 else "")
+
     def flatten_parameters(self) -> None:
         """Nothing to do: weights are read where they are. torch.nn's modules have this method, so callers may too."""
 
-    # ---- reading chunk by chunk, time first -------------------------------------------------------------------------
+    # ---- one layer in one direction, time first ----------------------------------------------------------------------
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first token: (layers * directions, B, S) each, zeros or what has been learned."""
@@ -175,22 +193,8 @@ class Recurrence(nn.Module):
         like = self._first_weight()
         return tuple(like.new_zeros(len(self._cells), batch_size, size) for size in self._state_sizes)
 
-    def draw_masks(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Dropout masks to be shared by all steps of a document: 0 or 1 / (1 - rate).
-
-        Returns:
-            one mask (1, B, features) for the input of each layer, or () in evaluation or where both rates are 0
-        """
-        if not self.training or not (self.input_dropout or self.layer_dropout):
-            return ()
-        like = self._first_weight()
-        sizes = [self.input_size] + [self.output_size] * (self.num_layers - 1)
-        rates = [self.input_dropout] + [self.layer_dropout] * (self.num_layers - 1)
-        ones = (torch.ones(1, batch_size, size, device=like.device, dtype=like.dtype) for size in sizes)
-        return tuple(F.dropout(one, rate) for one, rate in zip(ones, rates, strict=True))
-
-    def redraw(self) -> None:
-        """Drop other recurrent weights from now on: once per training step, before its first chunk."""
+    def draw_weight_masks(self) -> None:
+        """Drop other recurrent weights from now on: once per optimizer step, before its first chunk."""
         self._weight_masks = {}
         if self.training and self.weight_dropout:
             for cell, names in zip(self._cells, self._weight_names, strict=True):
@@ -198,18 +202,33 @@ class Recurrence(nn.Module):
                     ones = torch.ones_like(getattr(self, name), requires_grad=False)
                     self._weight_masks[name] = F.dropout(ones, self.weight_dropout)
 
-    def read(self, x: Tensor, state: State, masks: tuple[Tensor, ...] = ()) -> tuple[Tensor, State]:
-        """Read one chunk.
+    def read(
+        self, x: Tensor, state: State, k: int = 0, batch_sizes: Sequence[int] | None = None
+    ) -> tuple[Tensor, State]:
+        """Read one chunk with one layer in one direction.
 
         Args:
-            x: (K, B, E)
-            state: what the chunk before returned, or `initial_state(B)`: (layers * directions, B, S) each
-            masks: the documents' `draw_masks(B)`, the same ones for all their chunks
+            x: (K, B, E), or (N, E) packed with `batch_sizes`
+            state: what the chunk before returned, or `initial_state(B)`: (1, B, S) each
+            k: which one, counting layers, then directions; the only one of a recurrence with one layer and direction
+            batch_sizes: rows at each step of a packed input
 
         Returns:
-            outputs (K, B, D) and the state after the last step
+            outputs (K, B, D) or (N, D), and the state after the last step
         """
-        return self._run(x, None, state, masks)
+        cell = self._cells[k]
+        w = cell.prepare(self._weights_now(k, x))
+        step: Step = partial(cell.step, w=w)
+        if self.zoneout_hidden or self.zoneout_cell:
+            step = zoned(step, (self.zoneout_hidden, self.zoneout_cell)[: len(state)], self.training)
+        inputs = cell.from_input(x, w)  # one product for all steps
+        first = tuple(s[0] for s in state)
+        reverse = self.bidirectional and k % 2 == 1
+        if batch_sizes is None:
+            outputs, last = unroll(step, inputs, first, reverse)
+        else:
+            outputs, last = unroll_packed(step, inputs, batch_sizes, first, reverse)
+        return outputs, tuple(s.unsqueeze(0) for s in last)
 
     # ---- called like torch.nn's modules -----------------------------------------------------------------------------
 
@@ -246,8 +265,8 @@ class Recurrence(nn.Module):
             state = self._given_state(hx, x, batched, batch_size)
             if packed is not None and packed.sorted_indices is not None:
                 state = tuple(s.index_select(1, packed.sorted_indices) for s in state)
-        self.redraw()
-        outputs, state = self._run(x, batch_sizes, state, self.draw_masks(batch_size))
+        self.draw_weight_masks()
+        outputs, state = self._read_layers(x, state, batch_sizes)
 
         if packed is not None:
             if packed.unsorted_indices is not None:
@@ -281,52 +300,34 @@ class Recurrence(nn.Module):
         """h for a cell with one state, (h, c) for one with two, as torch.nn returns them."""
         return state if len(state) > 1 else state[0]
 
-    # ---- layers and directions --------------------------------------------------------------------------------------
-
-    def _run(
-        self, x: Tensor, batch_sizes: Sequence[int] | None, state: State, masks: tuple[Tensor, ...]
-    ) -> tuple[Tensor, State]:
+    def _read_layers(self, x: Tensor, state: State, batch_sizes: Sequence[int] | None) -> tuple[Tensor, State]:
         """All layers over x: (K, B, E), or (N, E) packed with `batch_sizes`."""
-        before = zip(*(s.unbind(0) for s in state), strict=True)  # the state of each layer and direction
         after: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
-            if masks:
-                x = x * (masks[layer] if batch_sizes is None else _per_packed_row(masks[layer], batch_sizes))
             outputs = []
-            for direction in range(self._directions):
-                y, last = self._run_one(self._directions * layer + direction, x, batch_sizes, next(before))
+            for k in range(self._directions * layer, self._directions * (layer + 1)):
+                y, last = self.read(x, tuple(s[k : k + 1] for s in state), k, batch_sizes)
                 outputs.append(y)
                 after.append(last)
             x = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
-        return x, tuple(torch.stack(s) for s in zip(*after, strict=True))
+        return x, tuple(torch.cat(s) for s in zip(*after, strict=True))
 
-    def _run_one(self, k: int, x: Tensor, batch_sizes: Sequence[int] | None, state: State) -> tuple[Tensor, State]:
-        """One layer in one direction; `k` counts layers, then directions."""
-        cell = self._cells[k]
-        w = cell.prepare(dict(self._weights_now(k, x)))
-        step: Step = partial(cell.step, w=w)
-        if self.zoneout_hidden or self.zoneout_cell:
-            step = zoned(step, (self.zoneout_hidden, self.zoneout_cell)[: len(state)], self.training)
-        inputs = cell.from_input(x, w)  # one product for all steps
-        reverse = self.bidirectional and k % 2 == 1
-        if batch_sizes is None:
-            return unroll(step, inputs, state, reverse)
-        return unroll_packed(step, inputs, batch_sizes, state, reverse)
-
-    def _weights_now(self, k: int, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The weights of one layer and direction as they are at this moment, recurrent ones with the step's dropout."""
+    def _weights_now(self, k: int, x: Tensor) -> dict[str, Tensor]:
+        """The weights of one layer and direction as they are at this moment, recurrent ones with dropped elements."""
         lower = autocast_dtype(x.device.type)
+        weights = {}
         for weight, name in self._weight_names[k].items():
             value: Tensor = getattr(self, name)
             if self.training and self.weight_dropout and weight in self._cells[k].recurrent_weights:
                 if name not in self._weight_masks:
-                    self.redraw()
+                    self.draw_weight_masks()
                 value = value * self._weight_masks[name]
             if lower is not None and value.dim() == 2 and value.dtype == torch.float32:
                 value = value.to(lower)  # once here, or autocast would do it again at every step
-            yield weight, value
+            weights[weight] = value
+        return weights
 
     def _first_weight(self) -> Tensor:
         weight: Tensor = getattr(self, next(iter(self._weight_names[0].values())))
@@ -339,13 +340,7 @@ class Recurrence(nn.Module):
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}"]
         defaults: dict[str, Any] = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0}
-        defaults |= {"bidirectional": False, "input_dropout": 0, "layer_dropout": 0, "weight_dropout": 0}
-        defaults |= {"zoneout_hidden": 0, "zoneout_cell": 0, "learned_state": False}
+        defaults |= {"bidirectional": False, "weight_dropout": 0, "zoneout_hidden": 0, "zoneout_cell": 0}
+        defaults |= {"learned_state": False}
         parts += [f"{key}={getattr(self, key)}" for key, default in defaults.items() if getattr(self, key) != default]
         return ", ".join(parts)
-
-
-def _per_packed_row(mask: Tensor, batch_sizes: Sequence[int]) -> Tensor:
-    """A mask (1, B, F) for the rows that each step of a packed batch holds: (N, F)."""
-    rows = torch.cat([torch.arange(n, device=mask.device) for n in batch_sizes])
-    return mask[0, rows]

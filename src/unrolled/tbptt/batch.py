@@ -1,4 +1,4 @@
-"""A step: the chunks of some documents, in reading order, that one optimizer step sees."""
+"""A batch: the chunks of some documents, in reading order, that one optimizer step sees."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ class Block:
     labels: Tensor  # (B,) int64 class of the row's document
     ids: Tensor  # (B,) int64 which document it is, in its split; -1: an idle row
     full: bool  # every row has K tokens: nothing to mask (known on the host, so no device is asked)
-    pauses: bool  # a row has no token here whose document goes on later in the step, so its carry must stay
+    pauses: bool  # a row has no token here whose document goes on later in the batch, so its state must stay
 
     @property
     def rows(self) -> int:
@@ -35,19 +35,19 @@ class Block:
 
 
 class Blocks(Sequence[Block]):
-    """The blocks of a step, each made of views of the step's tensors when it is asked for.
+    """The blocks of a batch, each made of views of the batch's tensors when it is asked for.
 
     A document of 300,000 tokens has 3,000 blocks; as objects of their own they would take more memory than its tokens.
     """
 
-    def __init__(self, step: "Batch") -> None:
-        self.step = step
-        sizes = np.array(step.shapes, dtype=np.int64)  # (blocks, 2): K and B
+    def __init__(self, batch: "Batch") -> None:
+        self.batch = batch
+        sizes = np.array(batch.shapes, dtype=np.int64)  # (blocks, 2): K and B
         self.position = [0, *np.cumsum(sizes[:, 0] * sizes[:, 1]).tolist()]  # where each block begins in `tokens`
         self.row = [0, *np.cumsum(sizes[:, 1]).tolist()]  # and in `lengths`, `starts` and `ends`
 
     def __len__(self) -> int:
-        return len(self.step.shapes)
+        return len(self.batch.shapes)
 
     @overload
     def __getitem__(self, index: int) -> Block: ...
@@ -59,17 +59,17 @@ class Blocks(Sequence[Block]):
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         k = range(len(self))[index]
-        step, (steps, rows) = self.step, self.step.shapes[k]
+        batch, (steps, rows) = self.batch, self.batch.shapes[k]
         own = slice(self.row[k], self.row[k + 1])
         return Block(
-            tokens=step.tokens[self.position[k] : self.position[k + 1]].view(steps, rows),
-            lengths=step.lengths[own],
-            starts=step.starts[own],
-            ends=step.ends[own],
-            labels=step.labels[:rows],
-            ids=step.ids[:rows],
-            full=step.full[k],
-            pauses=step.pauses[k],
+            tokens=batch.tokens[self.position[k] : self.position[k + 1]].view(steps, rows),
+            lengths=batch.lengths[own],
+            starts=batch.starts[own],
+            ends=batch.ends[own],
+            labels=batch.labels[:rows],
+            ids=batch.ids[:rows],
+            full=batch.full[k],
+            pauses=batch.pauses[k],
         )
 
     def __iter__(self) -> Iterator[Block]:
@@ -78,7 +78,7 @@ class Blocks(Sequence[Block]):
 
 @dataclass  # not frozen: Lightning converts floating-point tensors of a batch in place (precision=64-true)
 class Batch:
-    """What one training step, or one evaluation batch, reads: blocks whose rows are the same documents.
+    """What one optimizer step, or one step of evaluation, reads: blocks whose rows are the same documents.
 
     Rows only leave, from the end, so what is said once per row holds for the first rows of every block.
     """
@@ -87,24 +87,25 @@ class Batch:
     lengths: Tensor  # (rows of all blocks,) int64
     starts: Tensor  # (rows of all blocks,) bool
     ends: Tensor  # (rows of all blocks,) bool
-    labels: Tensor  # (B,) int64 class of each document that the step begins with
+    labels: Tensor  # (B,) int64 class of each document that the batch begins with
     ids: Tensor  # (B,) int64 these documents; -1: an idle row
-    fresh: Tensor  # (B,) bool: read from the document's first token on, so no carry is taken over
+    fresh: Tensor  # (B,) bool: read from the document's first token on, so no state is taken over
     ended: Tensor  # (B,) bool: read to the document's last token
-    number: Tensor  # (B,) int64 which of its document's steps this is, from 0
-    count: Tensor  # (B,) int64 in how many steps the document is read
+    ended_rows: Tensor  # (num_documents,) int64 the rows where this is so: found on the host, so no device is asked
+    number: Tensor  # (B,) int64 which of its document's batches this is, from 0
+    count: Tensor  # (B,) int64 in how many batches the document is read
     shapes: tuple[tuple[int, int], ...]  # (K, B) of each block
     full: tuple[bool, ...]  # of each block
     pauses: tuple[bool, ...]  # of each block
-    advance: int  # blocks after which the carry is handed to the next step (stream); the rest will be read again
+    advance: int  # blocks after which the state is handed to the next batch (stream); the rest will be read again
     num_documents: int  # that end here
-    num_tokens: int  # real ones, each counted in one step only
-    num_read: int  # real ones, those that an earlier step has read included
+    num_tokens: int  # real ones, each counted in one batch only
+    num_read: int  # real ones, those that an earlier batch has read included
     num_positions: int  # with padding: what is computed
     num_chunks: int  # chunks of documents: rows of blocks that have something to read
     num_carried: int  # of these chunks, those that go on from a carried state
     num_idle: int  # rows of blocks that have no document
-    normalizer: float  # documents per step and rank, on average: what the summed loss is divided by
+    normalizer: float  # documents per batch and rank, on average: what the summed loss is divided by
 
     @property
     def blocks(self) -> Blocks:
@@ -112,7 +113,7 @@ class Batch:
         return Blocks(self)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same step on ``device``."""
+        """The same batch on ``device``."""
         return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
@@ -129,23 +130,21 @@ class Batch:
 def documents_batch(
     corpus: TokenCorpus, documents: Integers, chunk_len: int | None, normalizer: float | None = None
 ) -> Batch:
-    """Whole documents, the longest first, cut into chunks; block k holds only the rows that reach it.
+    """Whole documents, the longest first, in chunks; block k holds only the rows that reach it.
 
     documents: (B,) indices into ``corpus``; chunk_len: time steps per chunk, None for one chunk in all; normalizer: see
-    Batch, B unless given.
+    `Batch`, B unless given.
     """
     documents = documents[np.argsort(-corpus.lengths[documents], kind="stable")]
     lengths = corpus.lengths[documents]
     longest = max(int(lengths.max(initial=0)), 1)
     size = chunk_len or longest
-    pieces = []
+    parts = []
     for begin in range(0, longest, size):
         rows = int(np.count_nonzero(lengths > begin)) if begin else len(documents)
-        pieces.append(
-            _Piece(np.full(rows, begin), np.clip(lengths[:rows] - begin, 0, size), min(size, longest - begin))
-        )
+        parts.append(_Part(np.full(rows, begin), np.clip(lengths[:rows] - begin, 0, size), min(size, longest - begin)))
     once = np.zeros(len(documents), dtype=np.int64)
-    return _step(corpus, documents, pieces, once, once + 1, len(pieces), normalizer or float(max(len(documents), 1)))
+    return _batch(corpus, documents, parts, once, once + 1, len(parts), normalizer or float(max(len(documents), 1)))
 
 
 def stream_batch(
@@ -156,13 +155,13 @@ def stream_batch(
     normalizer: float,
     reach: int | None = None,
 ) -> Batch:
-    """The next ``chunk_len`` (k1) tokens of every slot, read with those before them, ``reach`` (k2) in all.
+    """The next ``chunk_len`` (k1) tokens of every stream row, read with those before them, ``reach`` (k2) in all.
 
-    Every step has the same shapes: blocks of the greatest common divisor of k1 and k2 time steps, so that within a
+    Every batch has the same shapes: blocks of the greatest common divisor of k1 and k2 time steps, so that within a
     block a row has either all its tokens or none, and its state after the block is exact. The first k1 time steps are
-    those that the next step will not read again; the carry goes on after them.
+    those that the next batch will not read again; the state goes on after them.
 
-    documents: (B,) what each slot reads, -1 where it is idle; begin: (B,) the first token that is new; reach: k2, not
+    documents: (B,) what each row reads, -1 where it is idle; begin: (B,) the first token that is new; reach: k2, not
     below k1; k1 unless given.
     """
     reach = reach or chunk_len
@@ -172,20 +171,20 @@ def stream_batch(
     lengths = np.where(idle, 0, corpus.lengths[safe])
     end = np.minimum(begin + chunk_len, lengths)
     first = np.maximum(begin + chunk_len - reach, 0)  # where reading begins: the window goes back k2 from its full end
-    split = np.minimum(np.maximum(begin + 2 * chunk_len - reach, 0), end)  # where the next step's reading begins
-    pieces = []
+    split = np.minimum(np.maximum(begin + 2 * chunk_len - reach, 0), end)  # where the next batch's reading begins
+    parts = []
     for start, stop, steps in ((first, split, chunk_len), (split, end, reach - chunk_len)):
         for offset in range(0, steps, grid):
             inside = np.clip(stop - start - offset, 0, grid)
-            pieces.append(_Piece(start + offset, np.where(idle, 0, inside), grid))
+            parts.append(_Part(start + offset, np.where(idle, 0, inside), grid))
     number = begin // chunk_len
     count = np.maximum(-(-lengths // chunk_len), 1)
     new = int(np.where(idle, 0, end - begin).sum())
-    return _step(corpus, documents, pieces, number, count, chunk_len // grid, normalizer, new)
+    return _batch(corpus, documents, parts, number, count, chunk_len // grid, normalizer, new)
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Part:
     """One block to be: the rows' tokens ``begin .. begin + lengths`` in ``steps`` time steps."""
 
     begin: Integers  # (rows,)
@@ -193,10 +192,10 @@ class _Piece:
     steps: int  # K
 
 
-def _step(
+def _batch(
     corpus: TokenCorpus,
     documents: Integers,
-    pieces: list[_Piece],
+    parts: list[_Part],
     number: Integers,
     count: Integers,
     advance: int,
@@ -206,15 +205,15 @@ def _step(
     idle = documents < 0
     safe = np.where(idle, 0, documents)
     whole = np.where(idle, 0, corpus.lengths[safe])
-    shapes = tuple((piece.steps, len(piece.begin)) for piece in pieces)
+    shapes = tuple((part.steps, len(part.begin)) for part in parts)
     tokens = np.zeros(sum(steps * rows for steps, rows in shapes), dtype=np.int64)
     position = 0
-    for piece, (steps, rows) in zip(pieces, shapes, strict=True):
+    for part, (steps, rows) in zip(parts, shapes, strict=True):
         block = tokens[position : position + steps * rows].reshape(steps, rows)
-        _fill(block, corpus, safe[:rows], piece)
+        _fill(block, corpus, safe[:rows], part)
         position += steps * rows
-    lengths = np.concatenate([piece.lengths for piece in pieces])
-    begin = np.concatenate([piece.begin for piece in pieces])
+    lengths = np.concatenate([part.lengths for part in parts])
+    begin = np.concatenate([part.begin for part in parts])
     of = np.concatenate([np.arange(rows) for _, rows in shapes])  # which row
     read = (lengths > 0) | (whole[of] == 0) & (begin == 0)  # an empty document is read where it would begin
     read &= ~idle[of]
@@ -232,11 +231,12 @@ def _step(
         ids=torch.from_numpy(np.where(idle, -1, corpus.ids[safe]).astype(np.int64)),
         fresh=torch.from_numpy(fresh),
         ended=torch.from_numpy(ended),
+        ended_rows=torch.from_numpy(np.flatnonzero(ended)),
         number=torch.from_numpy(number),
         count=torch.from_numpy(count),
         shapes=shapes,
-        full=tuple(bool((piece.lengths == piece.steps).all()) for piece in pieces),
-        pauses=tuple(bool((piece.lengths == 0).any()) and k + 1 < len(pieces) for k, piece in enumerate(pieces)),
+        full=tuple(bool((part.lengths == part.steps).all()) for part in parts),
+        pauses=tuple(bool((part.lengths == 0).any()) and k + 1 < len(parts) for k, part in enumerate(parts)),
         advance=advance,
         num_documents=int(ended.sum()),
         num_tokens=num_read if num_tokens is None else num_tokens,
@@ -249,10 +249,10 @@ def _step(
     )
 
 
-def _fill(block: NDArray[np.int64], corpus: TokenCorpus, documents: Integers, piece: _Piece) -> None:
-    """Write the chunks ``piece`` of ``documents`` (B,) into ``block`` (K, B), which holds padding."""
-    time = np.arange(piece.steps)[:, None]  # (K, 1)
-    inside = time < piece.lengths  # (K, B)
+def _fill(block: NDArray[np.int64], corpus: TokenCorpus, documents: Integers, part: _Part) -> None:
+    """Write the chunks ``part`` of ``documents`` (B,) into ``block`` (K, B), which holds padding."""
+    time = np.arange(part.steps)[:, None]  # (K, 1)
+    inside = time < part.lengths  # (K, B)
     if inside.any():
-        where = np.where(inside, corpus.starts[documents] + piece.begin + time, 0)
+        where = np.where(inside, corpus.starts[documents] + part.begin + time, 0)
         block[...] = np.where(inside, corpus.table[corpus.tokens[where]], PADDING)

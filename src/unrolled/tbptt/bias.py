@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unrolled.nn.network import Network
 from unrolled.tbptt.batch import Batch
-from unrolled.tbptt.reading import Reading, pooled_value
-from unrolled.train.classifier import Classifier
+from unrolled.tbptt.loop import Truncation
+from unrolled.tbptt.read import read, start
 
 SEED = 0  # of what is dropped: the same for both gradients
 
@@ -26,13 +27,13 @@ class GradientBias:
     cosine: float  # g_K g / (|g_K| |g|)
 
 
-def gradient_bias(model: Classifier, steps: Sequence[Batch]) -> GradientBias:
-    """Of the embedding's and the encoder's gradients, over ``steps`` of whole documents cut into chunks.
+def gradient_bias(network: Network, batches: Sequence[Batch]) -> GradientBias:
+    """Of the embedding's and the encoder's gradients, over ``batches`` of whole documents in chunks.
 
     The head's gradient is left out: truncation does not change it. Generators are left as they were.
     """
     truncated, exact = (
-        torch.cat([g.flatten().double() for g in _gradients(model, steps, Reading(exact=e, recompute=True))])
+        torch.cat([g.flatten().double() for g in _gradients(network, batches, Truncation(exact=e, recompute=True))])
         for e in (False, True)
     )
     size = exact.norm()
@@ -42,20 +43,18 @@ def gradient_bias(model: Classifier, steps: Sequence[Batch]) -> GradientBias:
     )
 
 
-def _gradients(model: Classifier, steps: Sequence[Batch], reading: Reading) -> list[Tensor]:
-    parameters = [p for part in (model.embedding, model.encoder) for p in part.parameters() if p.requires_grad]
+def _gradients(network: Network, batches: Sequence[Batch], truncation: Truncation) -> list[Tensor]:
+    parameters = [p for part in (network.embedding, network.encoder) for p in part.parameters() if p.requires_grad]
     sums = [torch.zeros_like(p) for p in parameters]
-    device = parameters[0].device
+    device = network.device
     devices = [device] if device.type != "cpu" else []
     with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"), torch.enable_grad():
         torch.manual_seed(SEED)
-        for step in steps:
-            step = step.to(device)
-            model.encoder.redraw()
-            carries = reading.start(model.encoder, model.pooling, len(step.labels), device)
-            carries = reading.read(model.embedding, model.encoder, model.pooling, step.blocks, carries)
-            logits = model.head(model.dropout(pooled_value(model.pooling, carries)))
-            loss = F.cross_entropy(logits, step.labels, reduction="sum")
+        for batch in batches:
+            batch = batch.to(device)
+            network.encoder.draw_weight_masks()
+            carried = read(network, batch.blocks, start(network, len(batch.labels)), truncation)
+            loss = F.cross_entropy(network.logits(carried.pooled), batch.labels, reduction="sum")
             for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
                 if gradient is not None:
                     total += gradient

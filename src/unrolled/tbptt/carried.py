@@ -1,52 +1,67 @@
-"""What passes from a chunk to the next of the same document, and where gradients stop."""
+"""What passes from a chunk to the next of the same documents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from unrolled.nn.cells import State
 from unrolled.nn.pooling import Pooled
-from unrolled.nn.protocol import State
 
 
 @dataclass(frozen=True)
 class CarriedState:
-    """The carry of B rows read in one direction."""
+    """All that B documents take along from chunk to chunk."""
 
-    state: State  # recurrent state and shared dropout masks, batch on dimension 1
+    state: State  # of every layer and direction that is read, batch on dimension 1
+    masks: State  # dropout masks that a document keeps, batch on dimension 1; no gradient flows into them
     pooled: Pooled  # the pooling's statistics so far, batch on dimension 0
 
     def first(self, rows: int) -> Self:
-        """The carry of the first ``rows`` rows: the others have ended."""
-        return type(self)(tuple(s[:, :rows] for s in self.state), tuple(p[:rows] for p in self.pooled))
+        """That of the first ``rows`` documents: the others have ended."""
+        return self._rows(slice(None, rows))
 
     def rest(self, rows: int) -> Self:
-        """The carry of the rows after the first ``rows``."""
-        return type(self)(tuple(s[:, rows:] for s in self.state), tuple(p[rows:] for p in self.pooled))
+        """That of the documents after the first ``rows``."""
+        return self._rows(slice(rows, None))
+
+    def _rows(self, rows: slice) -> Self:
+        return type(self)(
+            tuple(s[:, rows] for s in self.state),
+            tuple(m[:, rows] for m in self.masks),
+            tuple(p[rows] for p in self.pooled),
+        )
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """The rows of all ``parts``, one after another."""
-        states = zip(*(part.state for part in parts), strict=True)
-        pools = zip(*(part.pooled for part in parts), strict=True)
-        return cls(tuple(torch.cat(same, dim=1) for same in states), tuple(torch.cat(same) for same in pools))
+        """The documents of all ``parts``, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        by_rows = [
+            tuple(torch.cat(same, dim=dim) for same in zip(*tensors, strict=True))
+            for dim, tensors in (
+                (1, [part.state for part in parts]),
+                (1, [part.masks for part in parts]),
+                (0, [part.pooled for part in parts]),
+            )
+        ]
+        return cls(*by_rows)
 
     def detach(self) -> Self:
         """The same values, through which no gradient flows."""
-        return type(self)(tuple(s.detach() for s in self.state), tuple(p.detach() for p in self.pooled))
+        detached = tuple(p.detach() for p in self.pooled)
+        return replace(self, state=tuple(s.detach() for s in self.state), pooled=detached)
 
     def renew(self, starts: Tensor, fresh: Self) -> Self:
         """Rows that start a document, ``starts`` (B,) bool, take theirs from ``fresh``; the others go on."""
+
+        def chosen(new: tuple[Tensor, ...], old: tuple[Tensor, ...], dim: int) -> tuple[Tensor, ...]:
+            return tuple(torch.where(_along(starts, o, dim), n, o) for n, o in zip(new, old, strict=True))
+
         return type(self)(
-            tuple(
-                torch.where(_along(starts, old, 1), new, old) for new, old in zip(fresh.state, self.state, strict=True)
-            ),
-            tuple(
-                torch.where(_along(starts, old, 0), new, old)
-                for new, old in zip(fresh.pooled, self.pooled, strict=True)
-            ),
+            chosen(fresh.state, self.state, 1), chosen(fresh.masks, self.masks, 1), chosen(fresh.pooled, self.pooled, 0)
         )
 
 

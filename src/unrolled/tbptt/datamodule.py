@@ -1,4 +1,4 @@
-"""From prepared data to the steps of training, validation and test."""
+"""From prepared data to the batches of training, validation and test."""
 
 import pytorch_lightning as pl
 
@@ -13,10 +13,10 @@ EVALUATION_CHUNK = 256  # time steps; a chunk's length changes no value there, o
 class DocumentsDataModule(pl.LightningDataModule):
     """Documents of a prepared data set, as a schedule orders them.
 
-    schedule: `documents` or `stream`; batch_size: documents per optimizer step, or slots, over all devices; chunk_len:
-    time steps per chunk in training; stride: new tokens per step of a stream (k1), chunk_len unless given; carry:
-    whether a chunk goes on with the state of the one before, if not then evaluation reads in the same chunks; seed: of
-    the order.
+    schedule: `documents` or `stream`; batch_size: documents per optimizer step, or stream rows, over all devices;
+    chunk_len: time steps per chunk in training; stride: new tokens per batch of a stream (k1), chunk_len unless given;
+    carry: whether a chunk goes on with the state of the one before, if not then evaluation reads in the same chunks;
+    seed: of the order.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DocumentsDataModule(pl.LightningDataModule):
         return DocumentsSchedule(train, self.batch_size, self.chunk_len, self.seed, rank=rank, world_size=world_size)
 
     def train_dataloader(self) -> BatchLoader:
-        """Steps of the training split, in another order each epoch."""
+        """Batches of the training split, in another order each epoch."""
         return self._loader(self.train_schedule(*self._rank()))
 
     def val_dataloader(self) -> BatchLoader:

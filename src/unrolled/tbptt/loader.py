@@ -1,4 +1,4 @@
-"""An epoch's steps, in order, from wherever a run was interrupted."""
+"""An epoch's batches, in order, from wherever a run was interrupted."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +8,10 @@ from unrolled.tbptt.schedule import Schedule
 
 
 class BatchLoader:
-    """Iterates over a schedule's steps; its state is the epoch and the step to come.
+    """Iterates over a schedule's batches; its state is the epoch and the batch to come.
 
     Lightning sets the epoch through ``sampler.set_epoch``. A run that goes on in mid-epoch loads the state and reads
-    the very step that would have come next. Steps are made in the training process: cutting token ids from a memory
+    the very batch that would have come next. Batches are made in the training process: copying token ids from a memory
     map takes under a millisecond, and worker processes cost more than they bring.
     """
 
@@ -38,12 +38,12 @@ class BatchLoader:
         return len(self.schedule)
 
     def __iter__(self) -> Iterator[Batch]:
-        steps = self.schedule.steps(self.epoch)
+        batches = self.schedule.batches(self.epoch)
         first, self._first = self._first, 0
-        for i in range(first, len(steps)):
-            step = steps[i].pin_memory() if self.pin_memory else steps[i]
-            self.next_step = i + 1 if i + 1 < len(steps) else 0
-            yield step
+        for i in range(first, len(batches)):
+            batch = batches[i].pin_memory() if self.pin_memory else batches[i]
+            self.next_step = i + 1 if i + 1 < len(batches) else 0
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""

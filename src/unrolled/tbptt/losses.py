@@ -1,4 +1,4 @@
-"""How much each chunk of a document counts when a step sees one chunk at a time."""
+"""Losses of a stream: how much each chunk of a document counts."""
 
 import torch
 from torch import Tensor
@@ -8,18 +8,18 @@ from unrolled.tbptt.batch import Batch
 CHUNK_LOSSES = ("final", "every", "linear")
 
 
-def chunk_weights(loss: str, step: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Weights (B,) of each row's loss; over a document's n steps they sum to one, whatever its length.
+def chunk_weights(loss: str, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Weights (B,) of each row's loss; over a document's n batches they sum to one, whatever its length.
 
-    final: the last step counts; every: each counts 1/n; linear: step k = 1..n counts k / (1 + ... + n), the linear gain
-    of Dai & Le (2015). An idle row counts nothing.
+    final: the last batch counts; every: each counts 1/n; linear: batch k = 1..n counts k / (1 + ... + n), the linear
+    gain of Dai & Le (2015). An idle row counts nothing.
     """
     if loss == "final":
-        return step.ended.to(dtype)
-    active = (step.ids >= 0).to(dtype)
-    count = step.count.to(dtype)
+        return batch.ended.to(dtype)
+    active = (batch.ids >= 0).to(dtype)
+    count = batch.count.to(dtype)
     if loss == "every":
         return active / count
     if loss == "linear":
-        return active * 2 * (step.number + 1) / (count * (count + 1))
+        return active * 2 * (batch.number + 1) / (count * (count + 1))
     raise ValueError(f"loss must be one of {', '.join(CHUNK_LOSSES)}, got {loss!r}")

@@ -6,6 +6,7 @@ does not bear), 5 kB of generator state per chunk, and make a gradient as large 
 chunks are one node of the graph, what enters each chunk lies in a few long tensors, and gradients are summed in place.
 """
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -14,74 +15,85 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unrolled.nn.autocast import autocast_dtype
+from unrolled.nn.cells import State
+from unrolled.tbptt.batch import Block
 from unrolled.tbptt.carried import CarriedState
-from unrolled.tbptt.direction import DirectionReading
+from unrolled.tbptt.loop import ChunkLoop
 
 
-def recomputed(one: DirectionReading, flat: Tensor, carry: CarriedState) -> tuple[Tensor | None, CarriedState]:
-    """The same as ``one(flat, carry)``, in values, in gradients and in what is dropped."""
-    states = one.direction.state_size
-    masks = carry.state[states:]
-    modules = [one.direction] if one.pooling is None else [one.direction, one.pooling]
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    table = one.embedding.weight  # what its lookups add up to is this node's own affair
-    batch = (1,) * states + (0,) * len(carry.pooled)  # on which dimension rows lie
-    result = _Recomputed.apply(one, masks, batch, flat, table, *carry.state[:states], *carry.pooled, *parameters)
-    outputs, result = (result[0], result[1:]) if one.pooling is None else (None, result)
-    return outputs, CarriedState((*result[:states], *masks), tuple(result[states:]))
+def recomputed(
+    loop: ChunkLoop, blocks: Sequence[Block], flat: Tensor, carried: CarriedState
+) -> tuple[Tensor | None, CarriedState]:
+    """The same as ``loop(blocks, flat, carried)``, in values, in gradients and in what is dropped."""
+    states = len(carried.state)
+    parameters = [*loop.encoder.parameters(), *(loop.pooling.parameters() if loop.pooling else ())]
+    parameters = [p for p in parameters if p.requires_grad]
+    table = loop.embedding.weight  # what its lookups add up to is this node's own affair
+    tensors = (*carried.state, *carried.pooled)
+    result = _Recomputed.apply(loop, blocks, carried.masks, states, len(tensors), flat, table, *tensors, *parameters)
+    outputs, result = (result[0], result[1:]) if loop.pooling is None else (None, result)
+    return outputs, CarriedState(tuple(result[:states]), carried.masks, tuple(result[states:]))
 
 
 class _Recomputed(torch.autograd.Function):
-    """Inputs: token ids or vectors, the embedding's table, first carry, parameters. Outputs: outputs, last carry."""
+    """Inputs: ids or vectors, the embedding's table, first carried state, parameters. Outputs: outputs, last state."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        one: DirectionReading,
-        masks: tuple[Tensor, ...],
-        batch: tuple[int, ...],
+        loop: ChunkLoop,
+        blocks: Sequence[Block],
+        masks: State,
+        states: int,
+        carried: int,
         flat: Tensor,
         table: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        states = one.direction.state_size
-        entered = _Entered(one, masks)
-        outputs, after = one(flat, CarriedState((*tensors[:states], *masks), tensors[states : len(batch)]), entered)
-        ctx.one, ctx.entered, ctx.batch = one, entered, batch
+        entered = _Entered(blocks, states, masks)
+        outputs, after = loop(
+            blocks, flat, CarriedState(tensors[:states], masks, tensors[states:carried]), entering=entered
+        )
+        ctx.loop, ctx.blocks, ctx.entered = loop, blocks, entered
+        ctx.rows_on = (1,) * states + (0,) * (carried - states)  # the dimension of rows
         device = flat.device.type
         lower = autocast_dtype(device)
         ctx.autocast = {"device_type": device, "enabled": lower is not None, "dtype": lower}
         ctx.save_for_backward(flat, table, *tensors)
-        last = (*after.state[:states], *after.pooled)
+        last = (*after.state, *after.pooled)
         return last if outputs is None else (outputs, *last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        one: DirectionReading = ctx.one
+        loop: ChunkLoop = ctx.loop
         flat, table, *tensors = ctx.saved_tensors
-        first, parameters = tensors[: len(ctx.batch)], tensors[len(ctx.batch) :]
-        by_carry = [
-            gradient.clone() for gradient in gradients[one.pooling is None :]
-        ]  # rows that have left wait here for their last chunk
+        first, parameters = tensors[: len(ctx.rows_on)], tensors[len(ctx.rows_on) :]
+        of_outputs = gradients[0] if loop.pooling is None else None
+        by_carried = [  # rows that have left wait here for their last chunk
+            gradient.clone() for gradient in gradients[loop.pooling is None :]
+        ]
         by_parameters = [torch.zeros_like(parameter) for parameter in parameters]
         by_flat = torch.zeros_like(flat) if flat.is_floating_point() else None
-        by_table = torch.zeros_like(table) if by_flat is None and ctx.needs_input_grad[4] else None
+        by_table = torch.zeros_like(table) if by_flat is None and ctx.needs_input_grad[6] else None
         end = len(flat)
-        for k in reversed(range(len(one.blocks))):
-            block = one.blocks[k]
+        for k in reversed(range(len(ctx.blocks))):
+            block = ctx.blocks[k]
             begin = end - block.tokens.numel()
             part, end = flat[begin:end], begin
-            x = one.vectors(part, block).detach().requires_grad_(by_flat is not None or by_table is not None)
+            x = loop.vectors(part, block).detach().flatten(0, 1)
+            x.requires_grad_(by_flat is not None or by_table is not None)
             entering = [t.detach().requires_grad_() for t in ctx.entered.tensors(k, first)]
             with torch.enable_grad(), torch.autocast(**ctx.autocast):
-                outputs, after = one.chunk(k, x, ctx.entered.carry(entering, block.rows))
-            of_rows = [gradient.narrow(dim, 0, block.rows) for gradient, dim in zip(by_carry, ctx.batch, strict=True)]
-            ends = [*after.state[: one.direction.state_size], *after.pooled]
+                outputs, after = loop([block], x, ctx.entered.carried(entering, block.rows), first=k)
+            of_rows = [
+                gradient.narrow(dim, 0, block.rows) for gradient, dim in zip(by_carried, ctx.rows_on, strict=True)
+            ]
+            ends = [*after.state, *after.pooled]
             by_ends = [*of_rows]
-            if outputs is not None:
+            if outputs is not None and of_outputs is not None:
                 ends.append(outputs)
-                by_ends.append(gradients[0][begin : begin + len(part)])
+                by_ends.append(of_outputs[begin : begin + len(part)])
             by_x, *others = _gradients(ends, by_ends, [x, *entering, *parameters])
             for sofar, new in zip(of_rows, others, strict=False):
                 sofar.copy_(new) if new is not None else sofar.zero_()
@@ -89,12 +101,12 @@ class _Recomputed(torch.autograd.Function):
                 if new is not None:
                     total += new
             if by_x is not None and by_flat is not None:
-                by_flat[begin : begin + len(part)] = by_x.flatten(0, 1)
+                by_flat[begin : begin + len(part)] = by_x
             elif by_x is not None and by_table is not None:
-                by_table.index_add_(0, part, by_x.flatten(0, 1).to(by_table.dtype))
-        if by_table is not None and one.embedding.padding_idx is not None:
-            by_table[one.embedding.padding_idx] = 0
-        return None, None, None, by_flat, by_table, *by_carry, *by_parameters
+                by_table.index_add_(0, part, by_x.to(by_table.dtype))
+        if by_table is not None and loop.embedding.padding_idx is not None:
+            by_table[loop.embedding.padding_idx] = 0
+        return None, None, None, None, None, by_flat, by_table, *by_carried, *by_parameters
 
 
 def _gradients(ends: list[Tensor], by_ends: list[Tensor], wanted: list[Tensor]) -> list[Tensor | None]:
@@ -114,22 +126,19 @@ def _gradients(ends: list[Tensor], by_ends: list[Tensor], wanted: list[Tensor]) 
 class _Entered:
     """What each chunk begins with: state and statistics of its rows, all chunks of one tensor in one long tensor."""
 
-    def __init__(self, one: DirectionReading, masks: tuple[Tensor, ...]) -> None:
-        self.states = one.direction.state_size
+    def __init__(self, blocks: Sequence[Block], states: int, masks: State) -> None:
+        self.states = states
         self.masks = masks
-        rows = [block.rows for block in one.blocks]
-        self.rows = rows
-        self.place = [
-            0,
-            *accumulate(rows[1:]),
-        ]  # chunk k's rows are place[k - 1] .. place[k]; the first is kept elsewhere
+        self.rows = [block.rows for block in blocks]
+        # Chunk k's rows are place[k - 1] .. place[k]; what the first one begins with is kept elsewhere.
+        self.place = [0, *accumulate(self.rows[1:])]
         self.kept: list[Tensor] = []
 
-    def __call__(self, k: int, carry: CarriedState) -> None:
+    def __call__(self, k: int, carried: CarriedState) -> None:
         """Keep what chunk ``k`` begins with."""
         if k == 0:
             return
-        tensors = [*carry.state[: self.states], *carry.pooled]
+        tensors = [*carried.state, *carried.pooled]
         if not self.kept:  # now dtypes are those that all further chunks have
             self.kept = [t.new_empty(t.numel() // self.rows[1] * self.place[-1]) for t in tensors]
         for tensor, kept in zip(tensors, self.kept, strict=True):
@@ -143,13 +152,12 @@ class _Entered:
         found = []
         for i, (kept, like) in enumerate(zip(self.kept, first, strict=True)):
             size = len(kept) // self.place[-1]
-            shape = (
-                (like.shape[0], self.rows[k], *like.shape[2:]) if i < self.states else (self.rows[k], *like.shape[1:])
-            )
+            rows = self.rows[k]
+            shape = (like.shape[0], rows, *like.shape[2:]) if i < self.states else (rows, *like.shape[1:])
             found.append(kept[self.place[k - 1] * size : self.place[k] * size].view(shape))
         return found
 
-    def carry(self, tensors: list[Tensor], rows: int) -> CarriedState:
-        """These tensors as a carry, with the rows' shared dropout masks."""
+    def carried(self, tensors: list[Tensor], rows: int) -> CarriedState:
+        """These tensors as a carried state, with the rows' shared dropout masks."""
         masks = tuple(mask[:, :rows] for mask in self.masks)
-        return CarriedState((*tensors[: self.states], *masks), tuple(tensors[self.states :]))
+        return CarriedState(tuple(tensors[: self.states]), masks, tuple(tensors[self.states :]))

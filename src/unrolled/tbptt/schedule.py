@@ -1,7 +1,7 @@
-"""In which order documents, chunk by chunk, meet training steps.
+"""In which order documents, chunk by chunk, meet optimizer steps.
 
-A schedule is a pure function of (document lengths, batch size or slots, chunk length, seed, epoch, rank, world size):
-it has an exact length, every rank has the same number of steps, and any step of any epoch can be named again.
+A schedule is a pure function of (document lengths, batch size, chunk length, seed, epoch, rank, world size):
+it has an exact length, every rank has the same number of batches, and any batch of any epoch can be made again.
 """
 
 import heapq
@@ -21,13 +21,13 @@ class Schedule(Protocol):
         """Batches per epoch on this rank, the same on every rank."""
         ...
 
-    def steps(self, epoch: int) -> "Batches":
-        """The epoch's steps, each made when it is asked for."""
+    def batches(self, epoch: int) -> "Batches":
+        """The epoch's batches, each made when it is asked for."""
         ...
 
 
 class Batches(Protocol):
-    """The steps of one epoch."""
+    """The batches of one epoch."""
 
     def __len__(self) -> int: ...
 
@@ -38,7 +38,7 @@ class Batches(Protocol):
 class DocumentsSchedule:
     """Batches of whole documents of like length, read chunk by chunk, one optimizer step each.
 
-    Documents are sorted by their length times a random factor near 1 (``exp(noise * normal)``), cut into batches, and
+    Documents are sorted by their length times a random factor near 1 (``exp(noise * normal)``), split into batches, and
     the batches shuffled: rows of a batch end nearly together, and each epoch batches other documents together. With
     several ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one
     step.
@@ -56,21 +56,21 @@ class DocumentsSchedule:
     def __len__(self) -> int:
         return -(-len(self.corpus) // self.batch_size)
 
-    def batches(self, epoch: int) -> list[np.ndarray]:
+    def order(self, epoch: int) -> list[np.ndarray]:
         """Document indices of every global batch of an epoch; every document stands in exactly one."""
         lengths = self.corpus.lengths
         if not self.shuffle:
             order = np.argsort(-lengths, kind="stable")
-            return _cut(order, self.batch_size)
+            return _split(order, self.batch_size)
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(lengths))  # ties of equal length fall anew
         key = np.log1p(lengths[order]) + self.noise * rng.standard_normal(len(order))
-        batches = _cut(order[np.argsort(-key, kind="stable")], self.batch_size)
+        batches = _split(order[np.argsort(-key, kind="stable")], self.batch_size)
         return [batches[i] for i in rng.permutation(len(batches))]
 
-    def steps(self, epoch: int) -> "DocumentsBatches":
-        """The epoch's steps of this rank."""
-        return DocumentsBatches(self, self.batches(epoch))
+    def batches(self, epoch: int) -> "DocumentsBatches":
+        """The epoch's batches of this rank."""
+        return DocumentsBatches(self, self.order(epoch))
 
 
 @dataclass(frozen=True)
@@ -92,19 +92,19 @@ class DocumentsBatches:
 
 @dataclass(frozen=True)
 class StreamSchedule:
-    """Slots that read one document after another, one chunk of every slot per optimizer step.
+    """Stream rows that read one document after another, one chunk of every row per optimizer step.
 
-    With ``reach`` (k2 of Williams & Peng 1990, where chunk_len is k1) each step also reads again what came before the
+    With ``reach`` (k2 of Williams & Peng 1990, where chunk_len is k1) each batch also reads again what came before the
     chunk, up to k2 tokens in all, so that its gradient goes back that far.
 
-    Documents are shuffled and dealt, longest first, to the slot with the fewest chunks so far (Graham 1969), so all
-    slots finish together; within a slot they are read in a random order. With several ranks each rank has its share
-    of slots.
+    Documents are shuffled and dealt, longest first, to the row with the fewest chunks so far (Graham 1969), so all
+    rows finish together; within a row they are read in a random order. With several ranks each rank has its share
+    of rows.
     """
 
     corpus: TokenCorpus
-    slots: int  # rows per optimizer step, over all ranks
-    chunk_len: int  # new time steps per step (k1)
+    rows: int  # stream rows, over all ranks
+    chunk_len: int  # new time steps per batch (k1)
     seed: int = 0
     shuffle: bool = True
     rank: int = 0
@@ -115,31 +115,31 @@ class StreamSchedule:
         return len(self.plan(0)[0])
 
     def plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Who reads what, when: documents (steps, slots), -1 where a slot is idle, and where their chunk begins."""
+        """Who reads what, when: documents (batches, rows), -1 where a row is idle, and where their chunk begins."""
         chunks = np.maximum(-(-self.corpus.lengths // self.chunk_len), 1)  # an empty document takes one chunk, too
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(chunks)) if self.shuffle else np.arange(len(chunks))
-        slots: list[list[int]] = [[] for _ in range(self.slots)]
-        heap = [(0, slot) for slot in range(self.slots)]
+        rows: list[list[int]] = [[] for _ in range(self.rows)]
+        heap = [(0, row) for row in range(self.rows)]
         for document in order[np.argsort(-chunks[order], kind="stable")]:
-            used, slot = heap[0]
-            slots[slot].append(int(document))
-            heapq.heapreplace(heap, (used + int(chunks[document]), slot))
+            used, row = heap[0]
+            rows[row].append(int(document))
+            heapq.heapreplace(heap, (used + int(chunks[document]), row))
         steps = max(used for used, _ in heap)
-        documents = np.full((steps, self.slots), -1, dtype=np.int64)
-        begin = np.zeros((steps, self.slots), dtype=np.int64)
-        for slot, read in enumerate(slots):
+        documents = np.full((steps, self.rows), -1, dtype=np.int64)
+        begin = np.zeros((steps, self.rows), dtype=np.int64)
+        for row, read in enumerate(rows):
             own = np.array(read, dtype=np.int64)
             own = rng.permutation(own) if self.shuffle else np.sort(own)
             per_document = chunks[own]
             total = int(per_document.sum())
-            documents[:total, slot] = np.repeat(own, per_document)
+            documents[:total, row] = np.repeat(own, per_document)
             first = np.repeat(np.cumsum(per_document) - per_document, per_document)
-            begin[:total, slot] = (np.arange(total) - first) * self.chunk_len
+            begin[:total, row] = (np.arange(total) - first) * self.chunk_len
         return documents, begin
 
-    def steps(self, epoch: int) -> "StreamBatches":
-        """The epoch's steps of this rank."""
+    def batches(self, epoch: int) -> "StreamBatches":
+        """The epoch's batches of this rank."""
         documents, begin = self.plan(epoch)
         return StreamBatches(self, documents[:, self.rank :: self.world_size], begin[:, self.rank :: self.world_size])
 
@@ -149,8 +149,8 @@ class StreamBatches:
     """One epoch of a StreamSchedule."""
 
     schedule: StreamSchedule
-    documents: np.ndarray  # (steps, slots of this rank)
-    begin: np.ndarray  # (steps, slots of this rank)
+    documents: np.ndarray  # (batches, rows of this rank)
+    begin: np.ndarray  # (batches, rows of this rank)
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -168,5 +168,5 @@ class StreamBatches:
         )
 
 
-def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
+def _split(order: np.ndarray, size: int) -> list[np.ndarray]:
     return [order[i : i + size] for i in range(0, len(order), size)]

@@ -12,9 +12,11 @@ from unrolled.data.prepare import PreparedData
 from unrolled.data.vectors import Vectors
 from unrolled.errors import UserError
 from unrolled.nn.embedding import Embedding
-from unrolled.nn.pooling import make_pooling
+from unrolled.nn.encoder import Encoder
+from unrolled.nn.network import Network
+from unrolled.nn.pooling import Pooling
 from unrolled.tbptt.datamodule import DocumentsDataModule
-from unrolled.tbptt.reading import Reading
+from unrolled.tbptt.loop import Truncation
 from unrolled.train.classifier import Classifier
 
 
@@ -30,34 +32,55 @@ def check_buildable(config: DictConfig) -> None:
 
     Raises UserError with what the library says.
     """
+    with torch.device("meta"):
+        _parts(config, vocabulary_size=3)
     optimizer = build("optimizer", config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
     if config.scheduler is not None:
         build("scheduler", config.scheduler)(optimizer, total_steps=10)
     build("trainer", config.trainer, logger=False, enable_checkpointing=False)
 
 
-def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> Classifier:
-    """The model that ``config`` describes, with freshly drawn weights."""
-    embedding = build("embedding", config.embedding, num_embeddings=len(prepared.vocabulary))
+def build_network(config: DictConfig, checked: Config, prepared: PreparedData) -> Network:
+    """The network that ``config`` describes, with freshly drawn weights."""
+    embedding, encoder, pooling = _parts(config, len(prepared.vocabulary))
     if prepared.vectors is not None:
         _pretrain(embedding, prepared.vectors, checked.text.freeze_vectors)
-    encoder = build("model", config.model, input_size=checked.embedding.embedding_dim)
+    return Network(embedding, encoder, pooling, len(prepared.labels), config.pooling.get("dropout", 0.0))
+
+
+def _parts(config: DictConfig, vocabulary_size: int) -> tuple[Embedding, Encoder, Pooling]:
+    embedding = build("embedding", config.embedding, num_embeddings=vocabulary_size)
+    encoder = build("model", config.model, input_size=embedding.embedding_dim)
+    pooling = build("pooling", without(config.pooling, "dropout"), width=encoder.layers[-1].direction_size)
+    return embedding, encoder, pooling
+
+
+def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> Classifier:
+    """The network and its training that ``config`` describes."""
     tbptt = checked.tbptt
     return Classifier(
-        embedding=embedding,
-        encoder=encoder,
-        pooling=make_pooling(checked.pooling.name, encoder.output_size // len(encoder.sweeps[-1])),
+        network=build_network(config, checked, prepared),
         class_names=prepared.labels,
-        reading=Reading(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry),
+        truncation=truncation(checked),
         schedule=tbptt.schedule,
         loss=tbptt.loss,
-        dropout=checked.pooling.dropout,
         class_weights=_balanced(prepared) if checked.class_weights == "balanced" else None,
         label_smoothing=checked.label_smoothing,
         optimizer=build("optimizer", config.optimizer),
         scheduler=build("scheduler", config.scheduler),
         config=plain(config),
     )
+
+
+def truncation(checked: Config) -> Truncation:
+    """How documents are read in training."""
+    tbptt = checked.tbptt
+    return Truncation(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry)
+
+
+def without(config: DictConfig, *keys: str) -> DictConfig:
+    """The config without some of its keys."""
+    return OmegaConf.create({key: value for key, value in config.items() if key not in keys})
 
 
 def _pretrain(embedding: Embedding, vectors: Vectors, freeze: bool) -> None:

@@ -1,7 +1,6 @@
 """The one Lightning module, the same for every encoder."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,38 +14,35 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from unrolled.nn.embedding import Embedding
-from unrolled.nn.encoder import Encoder
-from unrolled.nn.pooling import Pooling
-from unrolled.tbptt.batch import Batch, Block
+from unrolled.nn.network import Network
+from unrolled.tbptt.batch import Batch
 from unrolled.tbptt.carried import CarriedState
+from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import chunk_weights
-from unrolled.tbptt.reading import Reading, pooled_value
+from unrolled.tbptt.read import read, start
+from unrolled.tbptt.stream import read_stream
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
 class Classifier(pl.LightningModule):
-    """Embedding -> encoder -> pooling -> linear head, trained on steps of chunked documents.
+    """A network trained on batches of documents in chunks.
 
-    schedule: `documents` (each step holds whole documents) or `stream` (each step is one chunk of every slot, and the
-    carry waits here for the next); reading: how documents are cut in time; loss: what share of a document's loss each
-    of its chunks gets under `stream`; dropout: of the document vector before the head; class_weights: (C,) of each
-    class in the training loss; label_smoothing: share of the target that is spread over all classes in training
-    (Szegedy et al. 2016); config: plain containers that say how this module was built, kept in its checkpoints.
+    truncation: how documents are read in training; schedule: `documents` (a batch holds whole documents) or `stream` (a
+    batch is one chunk of every stream row, and the carried state waits here for the next); loss: what share of a
+    document's loss each of its chunks gets under `stream`; class_weights: (C,) of each class in the training loss;
+    label_smoothing: share of the target that is spread over all classes in training (Szegedy et al. 2016); config:
+    plain containers that say how this module was built, kept in its checkpoints.
     """
 
     def __init__(
         self,
-        embedding: Embedding,
-        encoder: Encoder,
-        pooling: Pooling,
+        network: Network,
         class_names: Sequence[str],
-        reading: Reading | None = None,
+        truncation: Truncation | None = None,
         schedule: str = "documents",
         loss: str = "final",
-        dropout: float = 0.0,
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         optimizer: OptimizerFactory = torch.optim.Adam,
@@ -55,14 +51,9 @@ class Classifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"config": config or {}, "class_names": list(class_names)}, logger=False)
-        self.embedding = embedding
-        self.encoder = encoder
-        self.pooling = pooling
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(pooling.size(encoder.output_size), len(class_names))
+        self.network = network
         self.class_names = list(class_names)
-        self.reading = reading or Reading()
-        self.whole_reading = Reading(carry=self.reading.carry)  # evaluation needs no gradient
+        self.truncation = truncation or Truncation()
         self.schedule = schedule
         self.loss = loss
         self.label_smoothing = label_smoothing
@@ -70,11 +61,11 @@ class Classifier(pl.LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._optimizer = optimizer
         self._scheduler = scheduler
-        self._stream: list[list[CarriedState]] | None = None
+        self._waiting: CarriedState | None = None  # of a stream, between two batches
         metrics = MetricCollection(
             {
-                "accuracy": MulticlassAccuracy(len(class_names), average="micro"),
-                "macro_f1": MulticlassF1Score(len(class_names), average="macro"),
+                "accuracy": MulticlassAccuracy(len(class_names), average="micro", validate_args=False),
+                "macro_f1": MulticlassF1Score(len(class_names), average="macro", validate_args=False),
             },
             compute_groups=False,  # groups depend on what was seen: devices would differ and wait for each other
         )
@@ -88,30 +79,32 @@ class Classifier(pl.LightningModule):
     @property
     def directions(self) -> str:
         """How documents are read in training: which directions, and how far the backward one sees."""
-        if not self.encoder.bidirectional:
+        if not self.network.encoder.bidirectional:
             return "forward"
         if self.schedule == "stream":
             return "forward, and backward within each chunk only"  # latency-controlled; Zhang et al. 2016
         return "forward and backward"
 
-    def forward(self, blocks: Sequence[Block]) -> Tensor:
-        """Logits (B, C) of whole documents, read chunk by chunk: blocks as a `documents` step holds them."""
-        reading = self.reading if torch.is_grad_enabled() else self.whole_reading
-        return self._logits(reading.read(self.embedding, self.encoder, self.pooling, blocks, self._start(blocks[0])))
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, C) of whole documents, read chunk by chunk."""
+        carried = start(self.network, len(batch.labels))
+        return self.network.logits(read(self.network, batch.blocks, carried, self.truncation).pooled)
 
-    def training_step(self, step: Batch, batch_idx: int) -> Tensor:
-        """The step's loss: each document's cross entropy, summed, over the documents of an average step."""
-        self.encoder.redraw()
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The batch's loss: each document's cross entropy, summed, over the documents of an average batch."""
+        self.network.encoder.draw_weight_masks()
         if self.schedule == "documents":
-            logits = self(step.blocks)
-            loss = self._each_loss(logits, step.labels).sum() / step.normalizer
-            ended, labels = logits, step.labels
+            carried = read(self.network, batch.blocks, start(self.network, len(batch.labels)), self.truncation)
+            ended = logits = self.network.logits(carried.pooled)
+            labels = batch.labels
+            loss = self._each_loss(logits, labels).sum() / batch.normalizer
         else:
-            logits = self._read_stream(step)
-            each = self._each_loss(logits, step.labels)
-            loss = (each * chunk_weights(self.loss, step, each.dtype)).sum() / step.normalizer
-            ended, labels = logits[step.ended], step.labels[step.ended]
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(step.num_documents, 1), sync_dist=True)
+            carried, self._waiting = read_stream(self.network, batch, self._waiting, self.truncation)
+            logits = self.network.logits(carried.pooled)
+            each = self._each_loss(logits, batch.labels)
+            loss = (each * chunk_weights(self.loss, batch, each.dtype)).sum() / batch.normalizer
+            ended, labels = logits[batch.ended_rows], batch.labels[batch.ended_rows]
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(batch.num_documents, 1), sync_dist=True)
         if len(ended):
             self.train_metrics.update(ended.detach(), labels)
             accuracy = (ended.detach().argmax(1) == labels).float().mean()
@@ -120,21 +113,21 @@ class Classifier(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Say what the numbers of this run will not tell."""
-        if self.encoder.bidirectional and self.schedule == "stream":
+        if self.network.encoder.bidirectional and self.schedule == "stream":
             rank_zero_info(
                 f"model.bidirectional=true with tbptt.schedule=stream trains on documents read {self.directions}; "
                 "validation and test read whole documents both ways"
             )
 
     def on_train_epoch_start(self) -> None:
-        """An epoch's slots start with new documents."""
-        self._stream = None
+        """An epoch's stream rows start with new documents."""
+        self._waiting = None
 
     def running_state(self) -> dict[str, Any]:
         """What training in mid-epoch needs besides the weights, as plain containers of tensors."""
-        stream = self._stream
+        waiting = self._waiting
         return {
-            "stream": None if stream is None else [[(c.state, c.pooled) for c in sweep] for sweep in stream],
+            "stream": None if waiting is None else (waiting.state, waiting.masks, waiting.pooled),
             "metrics": {
                 name: (dict(metric.metric_state), metric._update_count)
                 for name, metric in self.train_metrics.items(keep_base=True)
@@ -144,10 +137,8 @@ class Classifier(pl.LightningModule):
     def load_running_state(self, state: dict[str, Any]) -> None:
         """Go on in mid-epoch with what `running_state` gave, on this module's device."""
         state = move_data_to_device(state, self.device)
-        stream = state["stream"]
-        self._stream = (
-            None if stream is None else [[CarriedState(tuple(s), tuple(p)) for s, p in sweep] for sweep in stream]
-        )
+        waiting = state["stream"]
+        self._waiting = None if waiting is None else CarriedState(*(tuple(part) for part in waiting))
         for name, metric in self.train_metrics.items(keep_base=True):
             values, metric._update_count = state["metrics"][name]
             for key, value in values.items():
@@ -158,18 +149,18 @@ class Classifier(pl.LightningModule):
         self.log_dict(self.train_metrics.compute())
         self.train_metrics.reset()
 
-    def validation_step(self, step: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics over whole documents."""
-        self._evaluate(step, self.val_metrics, self.val_loss, "val/loss")
+        self._evaluate(batch, self.val_metrics, self.val_loss, "val/loss")
 
     def on_test_start(self) -> None:
         """Forget what an earlier test predicted."""
         self._test_rows.clear()
 
-    def test_step(self, step: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics over whole documents; every prediction is kept."""
-        logits = self._evaluate(step, self.test_metrics, self.test_loss, "test/loss")
-        self._test_rows.append((step.ids.cpu(), step.labels.cpu(), logits.float().softmax(dim=1).cpu()))
+        logits = self._evaluate(batch, self.test_metrics, self.test_loss, "test/loss")
+        self._test_rows.append((batch.ids.cpu(), batch.labels.cpu(), logits.float().softmax(dim=1).cpu()))
 
     def on_test_epoch_end(self) -> None:
         """Predictions of all documents, in the order of their ids, on every device."""
@@ -188,9 +179,9 @@ class Classifier(pl.LightningModule):
             "probability": top.values.numpy(),
         }
 
-    def predict_step(self, step: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Ids (B,) and probabilities (B, C)."""
-        return step.ids, self(step.blocks).float().softmax(dim=1)
+        return batch.ids, self(batch).float().softmax(dim=1)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and a learning-rate schedule per step where one is set."""
@@ -220,49 +211,17 @@ class Classifier(pl.LightningModule):
         algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
         Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
 
-    def _start(self, block: Block) -> list[list[CarriedState]]:
-        return self.reading.start(self.encoder, self.pooling, block.rows, block.tokens.device)
-
-    def _logits(self, carries: list[list[CarriedState]]) -> Tensor:
-        return self.head(self.dropout(pooled_value(self.pooling, carries)))
-
     def _each_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(B,) what training makes smaller, per document."""
         return F.cross_entropy(
             logits, labels, self.class_weights, label_smoothing=self.label_smoothing, reduction="none"
         )
 
-    def _read_stream(self, step: Batch) -> Tensor:
-        """Logits (slots, C) of what each slot's document says so far.
-
-        The step's tokens are read from the carry at their beginning, through which no gradient flows; within the step
-        none is cut. The carry of the first `step.advance` blocks waits for the next step. All others (k2 > k1) are read
-        again then: after an optimizer step what the old weights had made of them is stale.
-        """
-        reading, blocks = self.reading, step.blocks
-        carries = self._start(blocks[0])
-        if self._stream is not None:
-            carries = [
-                [
-                    old.renew(step.fresh, new)
-                    if reading.carry
-                    else CarriedState(new.state, old.renew(step.fresh, new).pooled)
-                    for old, new in zip(olds, news, strict=True)
-                ]
-                for olds, news in zip(self._stream, carries, strict=True)
-            ]
-        within = replace(reading, exact=len(blocks) > 1)
-        carries = within.read(self.embedding, self.encoder, self.pooling, blocks[: step.advance], carries)
-        self._stream = [[carry.detach() for carry in sweep] for sweep in carries]
-        if step.advance < len(blocks):
-            carries = within.read(self.embedding, self.encoder, self.pooling, blocks[step.advance :], carries)
-        return self._logits(carries)
-
-    def _evaluate(self, step: Batch, metrics: MetricCollection, loss: MeanMetric, name: str) -> Tensor:
-        logits = self(step.blocks)
-        if step.num_documents:  # one of several devices may have none left
-            metrics.update(logits, step.labels)
-            loss.update(F.cross_entropy(logits, step.labels, reduction="none"))
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=step.num_documents)
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=step.num_documents)
+    def _evaluate(self, batch: Batch, metrics: MetricCollection, loss: MeanMetric, name: str) -> Tensor:
+        logits = self(batch)
+        if batch.num_documents:  # one of several devices may have none left
+            metrics.update(logits, batch.labels)
+            loss.update(F.cross_entropy(logits, batch.labels, reduction="none"))
+        self.log(name, loss, on_step=False, on_epoch=True, batch_size=batch.num_documents)
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         return logits

@@ -60,7 +60,7 @@ HPARAMS = (
     "model.num_layers",
     "model.bidirectional",
     "embedding.embedding_dim",
-    "pooling.name",
+    "pooling._target_",
     "tbptt.schedule",
     "tbptt.chunk_len",
     "tbptt.batch_size",

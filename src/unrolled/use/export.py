@@ -17,7 +17,6 @@ from torch.onnx import register_custom_op_symbolic
 
 from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
-from unrolled.nn.encoder import Direction
 from unrolled.pairs import parse_pairs
 from unrolled.train.build import build
 from unrolled.train.results import write_atomically
@@ -65,26 +64,22 @@ class ChunkModel(nn.Module):
 
     def __init__(self, model: TextClassifier) -> None:
         super().__init__()
-        classifier = model.classifier
-        self.embedding, self.pooling, self.head = classifier.embedding, classifier.pooling, classifier.head
-        ((self.direction,),) = classifier.encoder.sweeps
-        self.carries_state = classifier.reading.carry
-        self.state_size = len(self.direction.initial_state(1))
-        self.width = classifier.encoder.output_size
+        self.network = model.network
+        self.carries_state = model.truncation.carry
+        self.num_states = len(self.network.encoder.initial_state(1))
 
     def start(self) -> tuple[Tensor, ...]:
-        """The carry before the first token."""
-        pooled = self.pooling.initial(1, self.width, torch.device("cpu"))
-        return (*self.direction.initial_state(1), *pooled)
+        """The carried state before the first token."""
+        return (*self.network.encoder.initial_state(1), *self.network.initial_pooled(1))
 
-    def forward(self, tokens: Tensor, length: Tensor, *carry: Tensor) -> tuple[Tensor, ...]:
-        direction: Direction = self.direction
-        state, pooled = carry[: self.state_size], carry[self.state_size :]
+    def forward(self, tokens: Tensor, length: Tensor, *carried: Tensor) -> tuple[Tensor, ...]:
+        network = self.network
+        state, pooled = carried[: self.num_states], carried[self.num_states :]
         if not self.carries_state:
-            state = direction.restart(state, 1)
-        outputs, state = direction(self.embedding(tokens), state)
-        pooled = self.pooling.update(pooled, outputs, length)
-        return (self.head(self.pooling.value(pooled)).softmax(dim=1), *state, *pooled)
+            state = network.encoder.initial_state(1)
+        outputs, state = network.encoder(network.embedding(tokens), state)
+        pooled = network.pooling.update(pooled, outputs, length)
+        return (network.logits(pooled).softmax(dim=1), *state, *pooled)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -112,7 +107,7 @@ def export_onnx(run: LoadedRun, directory: Path, chunk: int = 64) -> float:
         require_extra(package, "export", "format=onnx")
     if directory.is_dir() and any(directory.iterdir()):
         raise UserError(f"output={directory} is not empty, and nothing is overwritten; name another directory")
-    if run.model.classifier.encoder.bidirectional:
+    if run.model.network.encoder.bidirectional:
         raise UserError(
             "a model that reads documents from both ends cannot go chunk by chunk; train with model.bidirectional=false"
         )
@@ -210,6 +205,7 @@ def _handwritten(run: LoadedRun) -> TextClassifier:
     config = saved_config(run.result).model
     config.implementation = "handwritten"
     encoder = build("model", config, input_size=run.config.embedding.embedding_dim)
-    encoder.load_state_dict(run.model.classifier.encoder.state_dict())
-    run.model.classifier.encoder = encoder.eval()
+    weights = run.model.network.encoder.state_dict()
+    encoder.load_state_dict({name.replace(".module.", "."): weight for name, weight in weights.items()})
+    run.model.network.encoder = encoder.eval()
     return run.model

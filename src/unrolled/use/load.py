@@ -17,7 +17,7 @@ from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.tbptt.datamodule import EVALUATION_CHUNK
-from unrolled.train.build import build_classifier
+from unrolled.train.build import build_network
 from unrolled.train.results import RunResult, load_result
 from unrolled.use.predictor import TextClassifier
 
@@ -58,18 +58,29 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
             f"the configuration of {result.directory} is not one of this version ({error}); train again"
         ) from error
     vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
-    classifier = build_classifier(config, valid, _without_documents(result, vocabulary, tokenizer))
+    network = build_network(config, valid, _without_documents(result, vocabulary, tokenizer))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        classifier.load_state_dict(content["state_dict"])
+        network.load_state_dict({name.removeprefix("network."): w for name, w in content["state_dict"].items()})
     except Exception as error:  # whatever torch raises for files that are none, or weights of another shape
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} does not fit this version of the model ({reason}); train again") from error
-    classifier.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     data = valid.data
     limit = data.max_tokens if data.cut_test else None
     chunk_len = EVALUATION_CHUNK if valid.tbptt.carry else valid.tbptt.chunk_len or EVALUATION_CHUNK
-    model = TextClassifier(classifier, vocabulary, tokenizer, chunk_len, limit, data.cut, valid.tbptt.eval_batch_size)
+    model = TextClassifier(
+        network,
+        result.class_names,
+        vocabulary,
+        tokenizer,
+        chunk_len,
+        limit,
+        data.cut,
+        valid.tbptt.eval_batch_size,
+        valid.tbptt.carry,
+        result.config.get("data", {}),
+    )
     return LoadedRun(result, valid, path, model)
 
 

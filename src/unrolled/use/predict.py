@@ -126,7 +126,7 @@ def format_of(name: str, given: str | None, key: str, formats: Sequence[str]) ->
 def reader_for(form: str, given: Mapping[str, str], model: TextClassifier) -> Reader:
     """The reader of the input: as the command line says, otherwise as the run read files of the same format."""
     kind = READERS[form]
-    own = model.classifier.hparams["config"].get("data", {})
+    own = model.data
     settings: dict[str, Any] = {}
     if str(own.get("_target_")).rpartition(".")[2] == kind.__name__.replace("Reader", "Files"):
         settings = {key: own[key] for key in kind.KEYS if key in own}

@@ -1,6 +1,7 @@
 """A trained classifier for texts, in the manner of scikit-learn."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.truncate import truncate
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
+from unrolled.nn.network import Network
 from unrolled.tbptt.batch import documents_batch, stream_batch
 from unrolled.tbptt.carried import CarriedState
-from unrolled.tbptt.reading import pooled_value
-from unrolled.train.classifier import Classifier
+from unrolled.tbptt.loop import Truncation
+from unrolled.tbptt.read import read, start
 from unrolled.use.incremental import IncrementalTokenizer
 
 PIECE = 1 << 20  # characters of a text that are tokenised at once
@@ -34,23 +36,30 @@ class TextClassifier:
 
     def __init__(
         self,
-        classifier: Classifier,
+        network: Network,
+        class_names: Sequence[str],
         vocabulary: Vocabulary,
         tokenizer: Tokenizer,
         chunk_len: int,
         max_tokens: int | None = None,
         keep: str = "head",
         batch_size: int = 128,
+        carry: bool = True,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
-        """chunk_len: time steps read at once; max_tokens, keep: how long documents are cut (see ``data.cut``)."""
-        self.classifier = classifier.eval()
+        """chunk_len: time steps read at once; max_tokens, keep: how long documents are truncated (see ``data.cut``);
+        carry: whether a chunk goes on with the state of the one before; data: the run's settings of its data,
+        by which further files are read."""
+        self.network = network.eval()
+        self.truncation = Truncation(carry=carry)
+        self.data = dict(data or {})
         self.vocabulary = vocabulary
         self.tokenizer = tokenizer
         self.chunk_len = chunk_len
         self.max_tokens = max_tokens
         self.keep = keep
         self.batch_size = batch_size
-        self.classes_ = np.array(classifier.class_names, dtype=str)
+        self.classes_ = np.array(list(class_names), dtype=str)
         self.tokens_read = 0  # by predict, predict_proba and iter_proba, for throughput
         self._table = np.arange(len(vocabulary), dtype=np.int32)
 
@@ -111,9 +120,11 @@ class TextClassifier:
         result = np.empty((len(documents), len(self.classes_)), dtype=np.float32)
         order = np.argsort(-corpus.lengths, kind="stable")  # like lengths together: less padding
         for begin in range(0, len(order), self.batch_size):
-            step = documents_batch(corpus, order[begin : begin + self.batch_size], self.chunk_len)
-            logits = self.classifier(step.to(self.classifier.device).blocks)
-            result[step.ids.numpy()] = logits.float().softmax(dim=1).cpu().numpy()
+            batch = documents_batch(corpus, order[begin : begin + self.batch_size], self.chunk_len)
+            blocks = batch.to(self.network.device).blocks
+            carried = read(self.network, blocks, start(self.network, len(batch.labels)), self.truncation)
+            logits = self.network.logits(carried.pooled)
+            result[batch.ids.numpy()] = logits.float().softmax(dim=1).cpu().numpy()
         return result
 
     def _corpus(self, tokens: NDArray[np.int32], lengths: NDArray[np.int64]) -> TokenCorpus:
@@ -128,8 +139,7 @@ class Session:
     """
 
     def __init__(self, model: TextClassifier) -> None:
-        classifier = model.classifier
-        if classifier.encoder.bidirectional:
+        if model.network.encoder.bidirectional:
             raise UserError(
                 "this model reads documents from both ends, so none can be classified as it comes; use predict, or "
                 "train with model.bidirectional=false"
@@ -144,7 +154,7 @@ class Session:
         self._pieces = IncrementalTokenizer(model.tokenizer)
         self._waiting: list[int] = []  # ids, fewer than a chunk
         with torch.inference_mode():
-            self._carries = classifier.reading.start(classifier.encoder, classifier.pooling, 1, classifier.device)
+            self._carried = start(model.network, 1)
 
     @torch.inference_mode()
     def feed(self, text: str) -> "Session":
@@ -152,7 +162,7 @@ class Session:
         self._waiting += self._model.vocabulary.lookup(self._pieces.feed(text))
         size = self._model.chunk_len
         while len(self._waiting) >= size:
-            self._carries = self._advance(self._carries, self._waiting[:size])
+            self._carried = self._advance(self._carried, self._waiting[:size])
             del self._waiting[:size]
         return self
 
@@ -160,14 +170,13 @@ class Session:
     def proba(self) -> NDArray[np.float32]:
         """[C] probability of each class for what has been read."""
         with torch.inference_mode():
-            classifier = self._model.classifier
+            network = self._model.network
             rest = self._waiting + self._model.vocabulary.lookup(self._pieces.rest())
-            carries, size, tokens = self._carries, self._model.chunk_len, self.tokens
+            carried, size, tokens = self._carried, self._model.chunk_len, self.tokens
             for begin in range(0, len(rest), size):
-                carries = self._advance(carries, rest[begin : begin + size])
+                carried = self._advance(carried, rest[begin : begin + size])
             self.tokens = tokens  # a look ahead: nothing of it is kept
-            vector = pooled_value(classifier.pooling, carries)
-            proba: NDArray[np.float32] = classifier.head(vector).float().softmax(dim=1)[0].cpu().numpy()
+            proba: NDArray[np.float32] = network.logits(carried.pooled).float().softmax(dim=1)[0].cpu().numpy()
             return proba
 
     @property
@@ -175,21 +184,15 @@ class Session:
         """The likeliest class for what has been read."""
         return str(self._model.classes_[self.proba.argmax()])
 
-    def _advance(self, carries: list[list[CarriedState]], ids: list[int]) -> list[list[CarriedState]]:
-        model, classifier = self._model, self._model.classifier
+    def _advance(self, carried: CarriedState, ids: list[int]) -> CarriedState:
+        model = self._model
         if model.max_tokens is not None:
             ids = ids[: max(model.max_tokens - self.tokens, 0)]
         if not ids:
-            return carries
-        if self.tokens and not classifier.reading.carry:
-            carries = [
-                [CarriedState(d.restart(c.state, 1), c.pooled) for d, c in zip(sweep, row, strict=True)]
-                for sweep, row in zip(classifier.encoder.sweeps, carries, strict=True)
-            ]
+            return carried
+        if self.tokens and not model.truncation.carry:
+            carried = replace(carried, state=model.network.encoder.initial_state(1))
         self.tokens += len(ids)
         corpus = model._corpus(np.array(ids, dtype=np.int32), np.array([len(ids)], dtype=np.int64))
-        step = stream_batch(corpus, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), len(ids), 1.0)
-        blocks = step.to(classifier.device).blocks
-        return classifier.whole_reading.read(
-            classifier.embedding, classifier.encoder, classifier.pooling, blocks, carries
-        )
+        batch = stream_batch(corpus, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), len(ids), 1.0)
+        return read(model.network, batch.to(model.network.device).blocks, carried, model.truncation)

@@ -6,10 +6,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.nn import build
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
+from unrolled.nn.network import Network
 from unrolled.nn.pooling import Last
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
@@ -26,7 +27,8 @@ def run(make_trainer: Callable[..., pl.Trainer], events: Callable[[], EventAccum
     def trained(schedule: str, order: Schedule, bidirectional: bool = False) -> dict[str, float]:
         torch.manual_seed(0)
         encoder = build.rnn(2, 3, bidirectional=bidirectional)
-        model = Classifier(Embedding(11, 2), encoder, Last(), ["a", "b", "c"], schedule=schedule)
+        network = Network(Embedding(11, 2), encoder, Last(3), 3)
+        model = Classifier(network, ["a", "b", "c"], schedule=schedule)
         trainer = make_trainer([ChunkStatistics()], max_epochs=1, log_every_n_steps=len(order))
         trainer.fit(model, BatchLoader(order))
         found = events()

@@ -3,12 +3,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.nn.build import gru
 
 from unrolled.data.prepare import PreparedData
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.nn.build import gru
 from unrolled.nn.embedding import Embedding
+from unrolled.nn.network import Network
 from unrolled.nn.pooling import Last
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.callbacks.examples import ExamplePredictions
@@ -22,7 +23,7 @@ def test_the_surest_errors_come_first_with_their_tokens(make_corpus, tmp_path) -
         "numbers", corpus, corpus, corpus, Vocabulary(words), ["x", "y", "z"], build_tokenizer("words"), None, {}
     )
     torch.manual_seed(0)
-    model = Classifier(Embedding(len(words), 3), gru(3, 5), Last(), ["x", "y", "z"])
+    model = Classifier(Network(Embedding(len(words), 3), gru(3, 5), Last(5), 3), ["x", "y", "z"])
     trainer = pl.Trainer(
         callbacks=[ExamplePredictions(count=2, tokens=4)],
         logger=TensorBoardLogger(tmp_path, name="", version="", default_hp_metric=False),

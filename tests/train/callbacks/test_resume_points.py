@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.nn.build import lstm
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.nn.build import lstm
 from unrolled.nn.embedding import Embedding
-from unrolled.nn.pooling import KINDS
+from unrolled.nn.network import Network
+from unrolled.nn.pooling import Concat
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.callbacks.history import CLOCKS, History
 from unrolled.train.callbacks.resume_points import ResumePoints
@@ -40,13 +41,16 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
         saving = {"every_n_steps": 1, "every_minutes": None, "keep": 1000} | saving
         pl.seed_everything(5 if point is None else 99, verbose=False)
         model = Classifier(
-            Embedding(11, 3, dropout=0.2, word_dropout=0.1),
-            lstm(3, 4, num_layers=2, dropout=0.3, input_dropout=0.2, weight_dropout=0.1),
-            KINDS["concat"](),
+            Network(
+                Embedding(11, 3, dropout=0.2, word_dropout=0.1),
+                lstm(3, 4, num_layers=2, dropout=0.3, input_dropout=0.2, weight_dropout=0.1),
+                Concat(4),
+                3,
+                dropout=0.2,
+            ),
             class_names=["a", "b", "c"],
             schedule=schedule,
             loss="every" if schedule == "stream" else "final",
-            dropout=0.2,
             optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.05),
             scheduler=linear,
         )

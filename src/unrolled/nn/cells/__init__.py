@@ -6,7 +6,9 @@ from unrolled.nn.cells.layer_norm_gru import LayerNormGRUCell
 from unrolled.nn.cells.layer_norm_lstm import LayerNormLSTMCell
 from unrolled.nn.cells.lstm import LSTMCell
 from unrolled.nn.cells.mgu import MGUCell
+from unrolled.nn.cells.per_gate import PerGateLSTMCell
 from unrolled.nn.cells.rnn import RNNCell
+from unrolled.nn.cells.single_matrix import SingleMatrixLSTMCell
 
 __all__ = [
     "Cell",
@@ -15,7 +17,9 @@ __all__ = [
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
     "MGUCell",
+    "PerGateLSTMCell",
     "RNNCell",
+    "SingleMatrixLSTMCell",
     "State",
     "Weights",
     "affine",

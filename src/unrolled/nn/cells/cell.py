@@ -118,6 +118,14 @@ class Cell(nn.Module):
         self._parameters.clear()
         return self
 
+    def from_packed(self, packed: Weights) -> dict[str, Tensor]:
+        """This cell's weights from those of torch.nn's module; another layout overrides it and `to_packed`."""
+        return dict(packed)
+
+    def to_packed(self, weights: Weights) -> dict[str, Tensor]:
+        """The weights as torch.nn's module names and stacks them."""
+        return dict(weights)
+
     def prepare(self, weights: Weights) -> dict[str, Tensor]:
         """What `from_input` and `step` use, made of the weights once before the first of many steps.
 

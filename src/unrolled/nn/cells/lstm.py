@@ -99,6 +99,20 @@ class LSTMCell(Cell):
             weights["bias_ih"][: 2 * self.hidden_size] = torch.cat([-keep, keep])  # i and f
             weights["bias_hh"][: 2 * self.hidden_size] = 0
 
+    def draw_packed(self, like: Tensor) -> dict[str, Tensor]:
+        """First values of the same cell with torch.nn's weights, for cells that keep them in another layout."""
+        return LSTMCell(
+            self.input_size,
+            self.hidden_size,
+            self.bias,
+            like.device,
+            like.dtype,
+            proj_size=self.proj_size,
+            forget_bias=self.forget_bias,
+            chrono=self.chrono,
+            orthogonal=self.orthogonal,
+        ).weights()
+
     def prepare(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         w = super().prepare(weights)
         if self.proj_size:

@@ -36,7 +36,7 @@ class GradientBias(Callback):
         assert isinstance(data, DocumentsDataModule)
         if trainer.is_global_zero:
             schedule = DocumentsSchedule(data.prepared.train, self.batch_size, data.chunk_len, data.seed)
-            steps = schedule.steps(0)
-            bias = gradient_bias(pl_module, [steps[i] for i in range(min(self.batches, len(steps)))])
+            batches = schedule.batches(0)
+            bias = gradient_bias(pl_module.network, [batches[i] for i in range(min(self.batches, len(batches)))])
             scalars = {"tbptt/gradient_bias": bias.relative_error, "tbptt/gradient_cosine": bias.cosine}
             write_scalars(trainer, scalars, max(trainer.global_step - 1, 0))

@@ -16,6 +16,7 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     The parts are the attributes ``embedding``, ``encoder``, ``pooling`` and ``head``; a pooling without parameters
     is not listed.
     """
+    model = getattr(model, "network", model)
     counts = {"total": sum(p.numel() for p in model.parameters())}
     for part in PARTS:
         module = getattr(model, part, None)

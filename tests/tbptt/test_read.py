@@ -10,15 +10,18 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from tests.nn import build
+from tests.nn.build import POOLINGS
 from torch import Tensor, nn
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.nn import build
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.encoder import Encoder
-from unrolled.nn.pooling import POOLINGS, Attention, Pooling, make_pooling
+from unrolled.nn.network import Network
+from unrolled.nn.pooling import Attention, Pooling
 from unrolled.tbptt.batch import Batch, documents_batch
-from unrolled.tbptt.reading import Reading, pooled_value
+from unrolled.tbptt.loop import Truncation
+from unrolled.tbptt.read import read, start
 
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 E, H, P, V = 3, 5, 2, 11
@@ -56,19 +59,19 @@ class Net:
         with torch.no_grad():
             for weight in self.encoder.parameters():
                 weight.mul_(1.5)  # a state that is heard over the input
-        self.pooling: Pooling = make_pooling(pooling, self.encoder.output_size // len(self.encoder.sweeps[-1])).double()
+        self.pooling: Pooling = POOLINGS[pooling](self.encoder.layers[-1].direction_size).double()
         for weight in self.pooling.parameters():
             nn.init.normal_(weight)  # attention that is far from a mean
+        self.network = Network(self.embedding, self.encoder, self.pooling, 2)
 
     def parameters(self) -> Named:
         named = {"embedding": self.embedding.weight, **dict(self.encoder.named_parameters())}
         return named | {f"pooling.{name}": weight for name, weight in self.pooling.named_parameters()}
 
-    def __call__(self, step: Batch, reading: Reading) -> Tensor:
-        self.encoder.redraw()
-        carries = reading.start(self.encoder, self.pooling, step.blocks[0].rows, torch.device("cpu"))
-        after = reading.read(self.embedding, self.encoder, self.pooling, step.blocks, carries)
-        return pooled_value(self.pooling, after)
+    def __call__(self, batch: Batch, truncation: Truncation) -> Tensor:
+        self.encoder.draw_weight_masks()
+        carried = read(self.network, batch.blocks, start(self.network, batch.blocks[0].rows), truncation)
+        return self.network.document_vector(carried.pooled)
 
 
 def gradients(value: Tensor, parameters: Named) -> Named:
@@ -95,17 +98,17 @@ def all_documents(corpus: TokenCorpus, chunk_len: int | None) -> Batch:
 
 
 def official_twin(network: str, net: Net) -> tuple[Named, list[list[nn.RNNBase]]]:
-    """torch.nn modules in one direction each, per sweep, with the weights of ``net``."""
+    """torch.nn modules in one direction each, per layer, with the weights of ``net``."""
     make, how = NETWORKS[network]
     twin = make(E, H, **{**how, "implementation": "official"}).double()
     ours = dict(net.encoder.named_parameters())
     parameters = {"embedding": net.embedding.weight.detach().clone().requires_grad_()}
     for name, weight in twin.named_parameters():
-        own = name if name in ours else name.replace("recurrence.module.", "recurrence.")
+        own = name if name in ours else name.replace(".module.", ".")
         weight.data.copy_(ours[own])
         parameters[own] = weight
     parameters |= {f"pooling.{name}": weight for name, weight in net.pooling.named_parameters()}
-    return parameters, [[direction.recurrence.module for direction in sweep] for sweep in twin.sweeps]
+    return parameters, [[one.module for one in layer.recurrences] for layer in twin.layers]
 
 
 def read_alone(module: nn.RNNBase, x: Tensor, chunk_len: int | None, cut: bool) -> Tensor:
@@ -129,22 +132,22 @@ def vector_alone(pooling: Pooling, outputs: Tensor) -> Tensor:
 
 
 def oracle(
-    network: str, net: Net, step: Batch, corpus: TokenCorpus, chunk_len: int | None, cut: bool
+    network: str, net: Net, batch: Batch, corpus: TokenCorpus, chunk_len: int | None, cut: bool
 ) -> tuple[Tensor, Named]:
-    """The documents' vectors in the step's order, and the parameters they come from."""
-    parameters, sweeps = official_twin(network, net)
+    """The documents' vectors in the batch's order, and the parameters they come from."""
+    parameters, layers = official_twin(network, net)
     vectors = []
-    for document in step.ids.tolist():
+    for document in batch.ids.tolist():
         tokens = torch.from_numpy(corpus.document(document - 100).astype(np.int64))
         if not len(tokens):
-            width = net.pooling.size(net.encoder.output_size)
+            width = net.pooling.size * net.network.directions
             vectors.append(torch.zeros(width, dtype=torch.float64))
             continue
         x = F.embedding(tokens, parameters["embedding"])
-        for sweep in sweeps:
-            read = [read_alone(sweep[0], x, chunk_len, cut)]
-            if len(sweep) == 2:
-                read.append(read_alone(sweep[1], x.flip(0), chunk_len, cut))
+        for layer in layers:
+            read = [read_alone(layer[0], x, chunk_len, cut)]
+            if len(layer) == 2:
+                read.append(read_alone(layer[1], x.flip(0), chunk_len, cut))
             x = torch.cat([read[0], *(y.flip(0) for y in read[1:])], dim=-1)
         vectors.append(torch.cat([vector_alone(net.pooling, y) for y in read]))
     return torch.stack(vectors), parameters
@@ -158,9 +161,9 @@ def test_truncated_gradients_are_autograds_with_explicit_detaches(
     """One document at a time with torch.nn; the second direction is cut on a grid from the document's end."""
     make, how = NETWORKS[network]
     net, corpus = Net(make, "concat", **how), make_corpus(LENGTHS)
-    step = all_documents(corpus, chunk_len)
-    value = net(step, Reading())
-    expected, parameters = oracle(network, net, step, corpus, chunk_len, cut=True)
+    batch = all_documents(corpus, chunk_len)
+    value = net(batch, Truncation())
+    expected, parameters = oracle(network, net, batch, corpus, chunk_len, cut=True)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
     assert_same(gradients(value, net.parameters()), gradients(expected, parameters))
 
@@ -170,13 +173,13 @@ def test_truncated_gradients_are_autograds_with_explicit_detaches(
 def test_exact_gradients_are_those_of_ordinary_backpropagation(make_corpus: Make, network: str, chunk_len: int) -> None:
     make, how = NETWORKS[network]
     net, corpus = Net(make, "concat", **how), make_corpus(LENGTHS)
-    step = all_documents(corpus, chunk_len)
-    value = net(step, Reading(exact=True))
-    expected, parameters = oracle(network, net, step, corpus, None, cut=False)
+    batch = all_documents(corpus, chunk_len)
+    value = net(batch, Truncation(exact=True))
+    expected, parameters = oracle(network, net, batch, corpus, None, cut=False)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
     ours = gradients(value, net.parameters())
     assert_same(ours, gradients(expected, parameters))
-    truncated = gradients(net(step, Reading()), net.parameters())
+    truncated = gradients(net(batch, Truncation()), net.parameters())
     assert any((ours[name] - truncated[name]).abs().max() > 1e-3 for name in ours), "truncation must make a difference"
 
 
@@ -190,9 +193,9 @@ def test_every_pooling_on_every_grid(
     network = "lstm, both directions"
     make, how = NETWORKS[network]
     net, corpus = Net(make, pooling, **how), make_corpus(LENGTHS)
-    step = all_documents(corpus, chunk_len)
-    value = net(step, Reading(exact=exact, recompute=recompute))
-    expected, parameters = oracle(network, net, step, corpus, chunk_len, cut=not exact)
+    batch = all_documents(corpus, chunk_len)
+    value = net(batch, Truncation(exact=exact, recompute=recompute))
+    expected, parameters = oracle(network, net, batch, corpus, chunk_len, cut=not exact)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
     assert_same(gradients(value, net.parameters()), gradients(expected, parameters))
 
@@ -220,16 +223,16 @@ def test_every_model_of_conf_reads_in_chunks_as_it_reads_whole(
     config.hidden_size, config.proj_size, config.bidirectional = H, P if config.proj_size else 0, bidirectional
     net = Net(lambda size, hidden: instantiate(config, input_size=size), "concat")
     corpus = make_corpus(LENGTHS)
-    whole = net(all_documents(corpus, None), Reading())
+    whole = net(all_documents(corpus, None), Truncation())
     exact = gradients(whole, net.parameters())
     for chunk_len in (1, 3, 8):
-        step = all_documents(corpus, chunk_len)
+        batch = all_documents(corpus, chunk_len)
         for recompute in (False, True):
-            value = net(step, Reading(exact=True, recompute=recompute))
+            value = net(batch, Truncation(exact=True, recompute=recompute))
             torch.testing.assert_close(value, whole, rtol=0, atol=1e-12)
             assert_same(gradients(value, net.parameters()), exact)
-        apart = net(step, Reading(carry=False))
-        rows = torch.tensor([corpus.lengths[i - 100] > chunk_len for i in step.ids.tolist()])
+        apart = net(batch, Truncation(carry=False))
+        rows = torch.tensor([corpus.lengths[i - 100] > chunk_len for i in batch.ids.tolist()])
         if model == "memoryless":
             torch.testing.assert_close(apart, whole, rtol=0, atol=1e-12)
         else:
@@ -242,9 +245,9 @@ def test_a_documents_vector_does_not_depend_on_its_batch_mates(make_corpus: Make
     make, how = NETWORKS[network]
     net, corpus = Net(make, "concat", **how), make_corpus(LENGTHS)
     together = all_documents(corpus, 3)
-    value = net(together, Reading())
+    value = net(together, Truncation())
     for row, document in enumerate(together.ids.tolist()):
-        alone = net(documents_batch(corpus, np.array([document - 100]), 3), Reading())
+        alone = net(documents_batch(corpus, np.array([document - 100]), 3), Truncation())
         torch.testing.assert_close(alone[0], value[row], rtol=0, atol=1e-12)
 
 
@@ -265,9 +268,9 @@ def test_no_gradient_crosses_a_chunk_boundary(network: str, recompute: bool) -> 
     if how.get("bidirectional"):  # the second direction's last output belongs to the first token
         how = {**how, "bidirectional": False}
     net = Net(make, "last", **how)
-    step = all_documents(two_chunks(), 3)
+    batch = all_documents(two_chunks(), 3)
     for exact, crosses in ((False, False), (True, True)):
-        gradient = gradients(net(step, Reading(exact=exact, recompute=recompute)), net.parameters())["embedding"]
+        gradient = gradients(net(batch, Truncation(exact=exact, recompute=recompute)), net.parameters())["embedding"]
         assert gradient[5:8].any(dim=1).all()
         assert gradient[2:5].any(dim=1).all() == crosses
         assert gradient[2:5].any() == crosses
@@ -279,9 +282,9 @@ def test_the_first_step_of_a_chunk_learns_from_the_carried_value(network: str, r
     """In chunks of one token the recurrent weights meet nothing but carried values."""
     make, how = NETWORKS[network]
     net = Net(make, "mean", **how)
-    step = all_documents(two_chunks(), 1)
-    carried = gradients(net(step, Reading(recompute=recompute)), net.parameters())
-    apart = gradients(net(step, Reading(carry=False, recompute=recompute)), net.parameters())
+    batch = all_documents(two_chunks(), 1)
+    carried = gradients(net(batch, Truncation(recompute=recompute)), net.parameters())
+    apart = gradients(net(batch, Truncation(carry=False, recompute=recompute)), net.parameters())
     recurrent = [name for name in carried if "weight_hh" in name]
     assert recurrent
     for name in recurrent:
@@ -291,10 +294,10 @@ def test_the_first_step_of_a_chunk_learns_from_the_carried_value(network: str, r
 
 def test_without_carry_every_chunk_is_a_document_of_its_own(make_corpus: Make) -> None:
     net, corpus = Net(build.lstm, "max"), make_corpus([7])
-    whole = net(all_documents(corpus, 3), Reading(carry=False))
+    whole = net(all_documents(corpus, 3), Truncation(carry=False))
     begin = np.array([0, 3, 6])
     pieces = TokenCorpus(corpus.tokens, corpus.table, begin, np.array([3, 3, 1]), begin, begin)
-    torch.testing.assert_close(whole, net(all_documents(pieces, None), Reading()).amax(0, keepdim=True))
+    torch.testing.assert_close(whole, net(all_documents(pieces, None), Truncation()).amax(0, keepdim=True))
 
 
 # ---- recomputing ----------------------------------------------------------------------------------------------------
@@ -322,17 +325,17 @@ def test_recomputing_equals_retaining_with_every_dropout_on(
     """Bit for bit in the values: what is dropped is dropped again."""
     kind, how = DROPOUTS[dropout]
     net = Net(getattr(build, kind), "concat", {"dropout": 0.3, "word_dropout": 0.2}, **how)
-    step = all_documents(make_corpus(LENGTHS), 3)
+    batch = all_documents(make_corpus(LENGTHS), 3)
     found = []
     for recompute in (False, True):
         torch.manual_seed(5)
-        value = net(step, Reading(exact=exact, recompute=recompute, carry=carry))
+        value = net(batch, Truncation(exact=exact, recompute=recompute, carry=carry))
         torch.rand(())  # drawing between forward and backward must not matter
         found.append((value, gradients(value, net.parameters())))
     assert torch.equal(found[0][0], found[1][0])
     assert_same(found[1][1], found[0][1], 1e-12)
     torch.manual_seed(6)
-    assert not torch.equal(net(step, Reading(exact=exact, carry=carry)), found[0][0])
+    assert not torch.equal(net(batch, Truncation(exact=exact, carry=carry)), found[0][0])
 
 
 def drop_by_value(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -355,18 +358,18 @@ def test_exact_equals_ordinary_backpropagation_with_the_same_elements_dropped(
     monkeypatch.setattr(F, "dropout", drop_by_value)
     corpus = make_corpus(LENGTHS)
 
-    def read(chunk_len: int | None, reading: Reading) -> tuple[Tensor, Named]:
-        value = net(all_documents(corpus, chunk_len), reading)
+    def read_whole(chunk_len: int | None, truncation: Truncation) -> tuple[Tensor, Named]:
+        value = net(all_documents(corpus, chunk_len), truncation)
         return value, gradients(value, net.parameters())
 
-    whole, expected = read(None, Reading())
+    whole, expected = read_whole(None, Truncation())
     for chunk_len in (1, 2, 3, 4, 8):
-        value, found = read(chunk_len, Reading(exact=True, recompute=recompute))
+        value, found = read_whole(chunk_len, Truncation(exact=True, recompute=recompute))
         torch.testing.assert_close(value, whole, rtol=0, atol=1e-12)
         assert_same(found, expected)
 
 
-def saved_numbers(net: Net, step: Batch, reading: Reading) -> int:
+def saved_numbers(net: Net, batch: Batch, truncation: Truncation) -> int:
     """How many numbers the graph holds between forward and backward, beyond tokens and parameters."""
     known = {parameter.data_ptr() for parameter in net.parameters().values()}
     seen: dict[int, int] = {}
@@ -378,7 +381,7 @@ def saved_numbers(net: Net, step: Batch, reading: Reading) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        value = net(step, reading)
+        value = net(batch, truncation)
     assert value.requires_grad
     return sum(seen.values())
 
@@ -389,10 +392,10 @@ def test_recomputing_keeps_no_activations(make_corpus: Make, exact: bool, bidire
     """Per chunk its first state and the statistics stay: h and c of H, last, max, mean of H and a count."""
     net = Net(build.lstm, "concat", bidirectional=bidirectional)
     chunk_len, chunks = 50, 8
-    step = all_documents(make_corpus([chunk_len * chunks]), chunk_len)
-    kept = saved_numbers(net, step, Reading(exact=exact, recompute=True))
+    batch = all_documents(make_corpus([chunk_len * chunks]), chunk_len)
+    kept = saved_numbers(net, batch, Truncation(exact=exact, recompute=True))
     assert kept <= (2 if bidirectional else 1) * (chunks + 1) * (5 * H + 1)
-    assert saved_numbers(net, step, Reading(exact=exact)) > 40 * kept
+    assert saved_numbers(net, batch, Truncation(exact=exact)) > 40 * kept
 
 
 # ---- without gradients ----------------------------------------------------------------------------------------------
@@ -402,9 +405,8 @@ def test_recomputing_keeps_no_activations(make_corpus: Make, exact: bool, bidire
 def test_evaluation_reads_the_same_values_on_every_grid(make_corpus: Make, network: str) -> None:
     make, how = NETWORKS[network]
     net, corpus = Net(make, "concat", {"dropout": 0.3, "word_dropout": 0.3}, **how), make_corpus(LENGTHS)
-    net.embedding.eval()
-    net.encoder.eval()
+    net.network.eval()
     with torch.no_grad():
-        values = [net(all_documents(corpus, chunk_len), Reading()) for chunk_len in CHUNKS]
+        values = [net(all_documents(corpus, chunk_len), Truncation()) for chunk_len in CHUNKS]
     for value in values:
         torch.testing.assert_close(value, values[-1], rtol=0, atol=1e-12)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from tests.nn import build
 from torch import nn
 
-from unrolled.nn import build
 from unrolled.nn.encoder import Encoder
 
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
