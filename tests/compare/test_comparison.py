@@ -247,6 +247,23 @@ def test_labels_are_short_and_tell_all_rows_apart(record, tmp_path) -> None:
     assert labels == ["size=8", "common settings", "note=b", "lr=0.2 size=8", "lr=0.2"]
 
 
+def test_labels_leave_out_what_a_configuration_does_not_have(record, tmp_path) -> None:
+    record("gru")
+    for zoneout in (0, 1):
+        record("lstm", config={"model": {"_target_": "x.lstm", "zoneout": zoneout}})
+    assert compare(find_runs([tmp_path])).table.label.tolist() == ["gru", "lstm zoneout=0", "lstm zoneout=1"]
+
+
+def test_labels_say_what_is_missing_where_nothing_else_tells_rows_apart(record, tmp_path) -> None:
+    for own in ({}, {"zoneout": 0}, {"zoneout": 0}, {"zoneout": 1}):
+        record("lstm", len(own), config={"model": {"_target_": "x.lstm"} | own})
+    record("lstm", config={"model": {"_target_": "x.lstm", "zoneout": 0}, "size": 2})
+    record("lstm", config={"model": {"_target_": "x.lstm", "zoneout": 0}, "size": 3})
+    labels = compare(find_runs([tmp_path])).table.label.tolist()
+    assert len(set(labels)) == len(labels) == 5
+    assert "zoneout=-" in labels[0]
+
+
 def test_runs_of_which_none_can_be_read_are_one_message(tmp_path) -> None:
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(UserError, match=r"none of the 1 runs can be read; the first: .*results\.json cannot be read"):

@@ -78,3 +78,23 @@ def test_long_settings_are_whole_in_every_format_and_never_read_as_marks(record,
     assert long in to_markdown(comparison)
     assert html.escape(long) in to_html(comparison)
     assert next(csv.DictReader(io.StringIO(to_csv(comparison))))["note"] == "*"
+
+
+def test_many_settings_become_one_column_where_the_terminal_is_narrow(record, tmp_path) -> None:
+    settings = {f"a_rather_long_setting_{number}": 0 for number in range(8)}
+    for number in range(4):
+        record("lstm", 0, number / 10, config=settings | {f"a_rather_long_setting_{number}": 1})
+    comparison = compare(find_runs([tmp_path]))
+    assert len(comparison.keys) == 4
+    narrow, wide = io.StringIO(), io.StringIO()
+    print_table(comparison, Console(file=narrow, width=70))
+    print_table(comparison, Console(file=wide, width=300))
+    lines = narrow.getvalue().split("Too narrow")[0].splitlines()
+    assert max(map(len, lines)) <= 70
+    assert lines[0].startswith("configuration")
+    for number, line in zip((3, 2, 1, 0), lines[2:6], strict=True):
+        assert f"a_rather_long_setting_{number}=1 " in line
+        assert f"{10 * number}.00" in line
+    assert "all settings in columns of their own" in narrow.getvalue()
+    assert "configuration" not in wide.getvalue()
+    assert "Too narrow" not in wide.getvalue()

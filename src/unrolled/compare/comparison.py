@@ -243,11 +243,14 @@ def _documents(run: RunResult) -> dict[str, Any]:
 
 def _labels(settings: pd.DataFrame) -> list[str]:
     """For each row a short text that no other row has: without what more than half of all rows have in common."""
-    texts = settings.fillna("-")
+    parts = settings.copy()
     for key in settings:
-        rare = texts[key].map(texts[key].value_counts(normalize=True)) <= 0.5
-        texts[key] = texts[key] if key in LABELS else (f"{key.rsplit('.', 1)[-1]}=" + texts[key]).where(rare, "")
-    return [" ".join(filter(None, row)) or "common settings" for row in texts.to_numpy()]
+        rare = settings[key].map(settings[key].value_counts(normalize=True, dropna=False)) <= 0.5
+        parts[key] = settings[key] if key in LABELS else (f"{key.rsplit('.', 1)[-1]}=" + settings[key]).where(rare)
+    labels = [" ".join(row.dropna()) or "common settings" for _, row in parts.iterrows()]
+    if len(set(labels)) < len(labels) and settings.isna().any(axis=None):  # some differ in what only others have
+        return _labels(settings.fillna("-"))
+    return labels
 
 
 def _repetition(run: RunResult) -> dict[str, str]:

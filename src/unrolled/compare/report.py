@@ -59,21 +59,35 @@ def ended_badly(run: RunResult) -> str:
 
 
 def print_table(comparison: Comparison, console: Console) -> None:
-    """A rich table per section; the best of a column in bold green with a star. What does not fit is named."""
-    mark = "[bold green]{}*[/]"
+    """A rich table per section; the best of a column in bold green with a star.
+
+    Settings that would take more than half of the terminal's width become one column; measured columns that do not fit
+    beside them are left out and named.
+    """
+    mark, names = "[bold green]{}*[/]", len(comparison.keys)
     sections = [(title, texts(comparison, section, mark, escape)) for title, section in comparison.sections()]
+    settings = [_rich("", shown.iloc[:, :names], names) for _, shown in sections]
+    in_short = names > 1 and any(natural_width(table, console) > console.width / 2 for table in settings)
+    if in_short:
+        labels = [section.label.map(escape).rename("configuration") for _, section in comparison.sections()]
+        sections = [
+            (title, pd.concat([label, shown.iloc[:, names:]], axis="columns"))
+            for (title, shown), label in zip(sections, labels, strict=True)
+        ]
+        names = 1
     left_out: list[str] = []
-    for title in ("", *LEAST_NEEDED):
-        left_out += [title] if title in sections[0][1] else []
-        tables = [_rich(title, shown.drop(columns=left_out), len(comparison.keys)) for title, shown in sections]
+    for name in ("", *LEAST_NEEDED):
+        left_out += [name] if name in sections[0][1] else []
+        tables = [_rich(title, shown.drop(columns=left_out), names) for title, shown in sections]
         if max(natural_width(table, console) for table in tables) <= console.width:
             break
     for table in tables:
         console.print(table)
         console.print()
-    if left_out:
+    if left_out or in_short:
+        missing = left_out + ["all settings in columns of their own"] * in_short
         console.print(
-            f"Too narrow for: {', '.join(left_out)}; a wider terminal or --format csv has them.\n", highlight=False
+            f"Too narrow for: {', '.join(missing)}; a wider terminal or --format csv has them.\n", highlight=False
         )
     for note in comparison.notes:
         console.print(note, highlight=False)
@@ -83,11 +97,12 @@ def print_table(comparison: Comparison, console: Console) -> None:
             console.print(f"  {ended_badly(run)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _rich(title: str, shown: pd.DataFrame, settings: int) -> Table:
+def _rich(title: str, shown: pd.DataFrame, names: int) -> Table:
     table = Table(title=escape(title) or None, title_justify="left", show_edge=False, pad_edge=False)
     for number, name in enumerate(shown):
-        left = number < settings or name == "status"
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+        left = number < names or name == "status"
+        width = 40 if name == "configuration" else None
+        table.add_column(name, justify="left" if left else "right", overflow="fold", max_width=width)
     for row in shown.itertuples(index=False):
         table.add_row(*row)
     return table
