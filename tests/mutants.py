@@ -233,8 +233,8 @@ MUTANTS = [
     Mutant(
         "documents counted without the rows that were left out",
         "data/sources/files.py",
-        "Document(text, row.label, row.place.record)",
-        "Document(text, row.label)",
+        "row.place.record, row.group)",
+        "0, row.group)",
         "tests/data/test_prepare.py",
     ),
     Mutant(
@@ -264,6 +264,27 @@ MUTANTS = [
         "return texts, label if self.labelled else None",
         "return texts, label",
         "tests/data/readers/test_columns.py",
+    ),
+    Mutant(
+        "a class may lose its last group to validation",
+        "data/split.py",
+        "(taken + counts >= sizes)",
+        "(taken + counts > sizes)",
+        "tests/data/test_split.py",
+    ),
+    Mutant(
+        "documents without a group are one group",
+        "data/split.py",
+        "groups.max(initial=0) + 1 + np.arange(len(groups))",
+        "groups.max(initial=0) + 1",
+        "tests/data/test_split.py",
+    ),
+    Mutant(
+        "groups forgotten when documents are selected",
+        "data/corpus.py",
+        "None if self.groups is None else self.groups[chosen]",
+        "None",
+        "tests/data/test_prepare.py",
     ),
     Mutant(
         "a signal cuts a checkpoint in two",

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -188,6 +190,68 @@ def test_a_source_numbers_its_documents_in_order_or_not_at_all(
         prepare(data_config(), TextConfig(), 0, tmp_path)
 
 
+def threads(count: int) -> list[tuple[str, str, str]]:
+    """(text, class, thread) of ``count`` documents, four in a thread, every ninth in none; a text tells its thread."""
+    rows = []
+    for number in range(count):
+        thread = "" if number % 9 == 0 else f"t{number // 4}"
+        rows.append((f"{thread or 'alone'} {number}", f"class {number % 2}", thread))
+    return rows
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("keys", [{}, {"fold": 1, "folds": 3}])
+@pytest.mark.parametrize("text", ["words", "bpe"])
+def test_no_group_stands_on_two_sides_of_a_split(tmp_path: Path, kind: str, keys: dict[str, int], text: str) -> None:
+    rows = threads(120)
+    columns = dict(zip(("text", "label", "thread"), zip(*rows, strict=True), strict=True))
+    file = tmp_path / f"in.{kind}"
+    if kind == "csv":
+        file.write_text("text,label,thread\n" + "".join(",".join(row) + "\n" for row in rows))
+    elif kind == "jsonl":
+        file.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.table(columns), file)
+    target = {"csv": "csv_files.CsvFiles", "jsonl": "jsonl.JsonlFiles", "parquet": "parquet.ParquetFiles"}[kind]
+    source = {"_target_": f"unrolled.data.sources.{target}", "train": str(file), "group_column": "thread"}
+    texts = TextConfig(kind=text, max_size=None if text == "words" else 60)
+    data = prepare(data_config(**source, **keys), texts, 0, tmp_path / "cache")
+    parts = {name: getattr(data, name).ids for name in ("train", "valid", "test")}
+    assert sorted(number for ids in parts.values() for number in ids) == list(range(1, 121))
+    sides = {name: {rows[number - 1][2] for number in ids} - {""} for name, ids in parts.items()}
+    assert not sides["train"] & sides["valid"]
+    assert not sides["train"] & sides["test"]
+    assert not sides["valid"] & sides["test"]
+    assert all(sides.values())
+    assert not any("groups" in warning for warning in data.summary["warnings"])
+
+
+def test_groups_that_stand_in_given_splits_too_are_warned_of(tmp_path: Path) -> None:
+    rows = threads(120)
+    for name, part in (("train", rows[:90]), ("test", rows[86:])):
+        lines = "".join(",".join(row) + "\n" for row in part)
+        (tmp_path / f"{name}.csv").write_text("text,label,thread\n" + lines)
+    keys = {split: str(tmp_path / f"{split}.csv") for split in ("train", "test")}
+    data = prepare(data_config(_target_=CSV, **keys, group_column=3, valid_share=0.2), TextConfig(), 0, tmp_path / "c")
+    known = {rows[number - 1][2] for number in data.train.ids} - {""}
+    shared = sum(row[2] in known for row in rows[86:])
+    assert shared > 0
+    said = f"{shared} of 34 documents of test are of groups that stand in train too"
+    assert any(said in warning for warning in data.summary["warnings"])
+    with pytest.raises(UserError, match=r"data\.valid_part=first: whole groups .* leave it at random"):
+        prepare(data_config(_target_=CSV, **keys, group_column=3, valid_part="first"), TextConfig(), 0, tmp_path / "c")
+    with pytest.raises(UserError, match=r"there is no column data\.group_column=author; the columns are 'text'"):
+        prepare(data_config(_target_=CSV, **keys, group_column="author"), TextConfig(), 0, tmp_path / "c")
+
+
+@pytest.mark.parametrize("part", ["first", "last"])
+def test_validation_may_be_the_first_or_last_documents_of_the_file(tmp_path: Path, part: str) -> None:
+    data = run(tmp_path, test=9, valid_part=part, valid_share=0.2)
+    expected = range(1, 13) if part == "first" else range(49, 61)
+    assert data.valid.ids.tolist() == list(expected), "classes go round in the file, so their shares lie together"
+    assert run(tmp_path, seed=5, test=9, valid_part=part, valid_share=0.2).valid.ids.tolist() == list(expected)
+
+
 def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has a single class, 'class 0'"):
         run(tmp_path, classes=1)
@@ -210,6 +274,7 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
         ({"max_tokens": -1}, r"data\.max_tokens must be at least 1, .* got -1"),
         ({"fold": 5}, r"data\.fold must lie between 0 and data\.folds - 1 = 4, .* got 5"),
         ({"folds": 1}, r"data\.folds must be at least 2, got 1"),
+        ({"valid_part": "middle"}, r"data\.valid_part must be random, first or last, got 'middle'"),
         ({"cut": "middle"}, r"data\.cut must be head, tail or head\+tail, got 'middle'"),
     ],
 )

@@ -22,7 +22,7 @@ IN_PARALLEL = ", in parallel"
 REPEATED_OVER = ("seed", "data.fold")  # runs that differ in nothing else are one configuration
 
 # Keys of `data` that leave the documents as they are; all others say which documents a run is tested on.
-SAME_DOCUMENTS = ("valid_share", "max_tokens", "cut", "cut_test", "cache_dir", "fold", "folds")
+SAME_DOCUMENTS = ("valid_share", "valid_part", "max_tokens", "cut", "cut_test", "cache_dir", "fold", "folds")
 ALWAYS_NAMED = ("path", "name", "train")  # keys of `data` that stand in a section's title where they are texts
 
 

@@ -10,6 +10,7 @@ and splits are not part of it: they are derived when loading.
     <split>.labels.npy       [N] class of each document
     <split>.hashes.npy       [N] 64-bit hash of each document's tokens, to find duplicates
     <split>.records.npy      [N] number of each document in its file, ascending
+    <split>.groups.npy       [N] number of each document's group, -1 for none
     meta.json                class names, notes of the reader, size and SHA-256 of each file above
 
 An entry is written in a directory of its own and renamed when complete; readers verify it and rebuild a damaged one.
@@ -41,7 +42,7 @@ from unrolled.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3  # part of the key: raise it when the layout or a tokenizer changes
+FORMAT = 4  # part of the key: raise it when the layout or a tokenizer changes
 FLUSH = 1 << 20  # tokens that are held in memory while building
 
 
@@ -55,6 +56,7 @@ class CachedSplit:
     labels: NDArray[np.int64]  # [N] index into TokenCache.labels
     hashes: NDArray[np.uint64]  # [N] of the documents' tokens
     records: NDArray[np.int64]  # [N] numbers in the file (`Document.record`), ascending
+    groups: NDArray[np.int64] | None  # [N] numbers of the groups, -1 for none; None where there are none at all
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def _load(path: Path) -> TokenCache:
         splits = {}
         for split in meta["splits"]:
             bounds = np.load(path / f"{split}.starts.npy")
+            groups = np.load(path / f"{split}.groups.npy")
             splits[split] = CachedSplit(
                 tokens=np.load(path / f"{split}.tokens.npy", mmap_mode="r"),
                 starts=bounds[:-1],
@@ -143,6 +146,7 @@ def _load(path: Path) -> TokenCache:
                 labels=np.load(path / f"{split}.labels.npy"),
                 hashes=np.load(path / f"{split}.hashes.npy"),
                 records=np.load(path / f"{split}.records.npy"),
+                groups=groups if (groups >= 0).any() else None,
             )
         types = json.loads((path / "types.json").read_text(encoding="ascii"))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -167,9 +171,9 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
     log.info("Tokenising %s (%s), once.", source.name, tokenizer.kind)
     notes = Notes()
     types = _Numbering()
-    classes = _Numbering()
+    classes, groups = _Numbering(), _Numbering()
     for split in source.splits():
-        _tokenise(source, split, tokenizer, types, classes, notes, path)
+        _tokenise(source, split, tokenizer, types, classes, groups, notes, path)
 
     ordered = sorted(types)
     labels = sorted(classes, key=label_order)
@@ -182,6 +186,7 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
         _finish(path / f"{split}.labels", np.int64, label_rank)
         _finish(path / f"{split}.hashes", np.uint64)
         _finish(path / f"{split}.records", np.int64)
+        _finish(path / f"{split}.groups", np.int64)
     (path / "types.json").write_text(json.dumps(ordered), encoding="ascii")
 
     seconds = time.perf_counter() - began
@@ -222,16 +227,24 @@ def label_order(label: str) -> tuple[int, int, str]:
 
 
 def _tokenise(
-    source: Source, split: str, tokenizer: Tokenizer, types: _Numbering, classes: _Numbering, notes: Notes, path: Path
+    source: Source,
+    split: str,
+    tokenizer: Tokenizer,
+    types: _Numbering,
+    classes: _Numbering,
+    groups: _Numbering,
+    notes: Notes,
+    path: Path,
 ) -> None:
-    """Write `<split>.tokens` and so on, bare integers: types and classes are numbered as they are first seen."""
+    """Write `<split>.tokens` and so on, bare integers; types, classes and groups are numbered as they first occur."""
     number = types.__getitem__
     total = 0
     tokens: list[int] = []
     starts, labels, hashes, records = [0], array("q"), bytearray(), array("q")
+    members = array("q")
     last = 0
     with ExitStack() as stack:
-        names = ("tokens", "starts", "labels", "hashes", "records")
+        names = ("tokens", "starts", "labels", "hashes", "records", "groups")
         raw = [stack.enter_context((path / f"{split}.{name}").open("wb")) for name in names]
 
         def flush() -> None:
@@ -241,14 +254,15 @@ def _tokenise(
                 labels,
                 hashes,
                 records,
+                members,
             )
             for file, column in zip(raw, columns, strict=True):
                 file.write(column)
             tokens.clear()
             starts.clear()
-            del labels[:], hashes[:], records[:]
+            del labels[:], hashes[:], records[:], members[:]
 
-        for text, label, record in numbered(source.documents(split, notes)):
+        for text, label, record, group in numbered(source.documents(split, notes)):
             if record <= last:
                 raise UserError(
                     f"{source.where(split)}: record {record} comes after record {last}; {type(source).__name__} must "
@@ -256,6 +270,7 @@ def _tokenise(
                 )
             last = record
             records.append(record)
+            members.append(groups[group] if group else -1)
             found = tokenizer(text)
             tokens.extend(map(number, found))
             total += len(found)

@@ -17,6 +17,7 @@ class DataConfig:
 
     source: dict[str, Any] = field(default_factory=dict)  # `_target_`, a class of documents, and its arguments
     valid_share: float = 0.1
+    valid_part: str = "random"
     test_share: float = 0.2
     fold: int | None = None
     folds: int = 5
@@ -40,6 +41,8 @@ class DataConfig:
             raise UserError(
                 f"data.fold must lie between 0 and data.folds - 1 = {self.folds - 1}, or be null, got {self.fold}"
             )
+        if self.valid_part not in ("random", "first", "last"):
+            raise UserError(f"data.valid_part must be random, first or last, got {self.valid_part!r}")
         if self.cut not in ("head", "tail", "head+tail"):
             raise UserError(f"data.cut must be head, tail or head+tail, got {self.cut!r}")
 

@@ -26,6 +26,7 @@ class TokenCorpus:
     lengths: Integers  # [N] its tokens; 0 for an empty document
     labels: Integers  # [N] its class
     ids: Integers  # [N] number of its record in the file that it came from, from 1 (`Document.record`)
+    groups: Integers | None = None  # [N] documents of one group stay together when splitting; negative: of none
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -41,6 +42,7 @@ class TokenCorpus:
             lengths=self.lengths[chosen],
             labels=self.labels[chosen],
             ids=self.ids[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
         )
 
     def document(self, index: int) -> NDArray[np.int32]:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from unrolled.data.cache import TokenCache, label_order, token_cache
 from unrolled.data.config import DataConfig, TextConfig
-from unrolled.data.corpus import TokenCorpus
+from unrolled.data.corpus import Integers, TokenCorpus
 from unrolled.data.extras import require_extra
 from unrolled.data.files import default_cache_dir
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.source import Notes, Source, numbered
-from unrolled.data.split import folds, split_off, stratified_sample
+from unrolled.data.split import folds, group_folds, split_off, split_off_groups, stratified_sample
 from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
@@ -124,21 +124,26 @@ def _untrained_tokenizer(text: TextConfig) -> Tokenizer | None:
 
 def _train_tokenizer(source: Source, data: DataConfig, text: TextConfig, seed: int, directory: Path) -> Tokenizer:
     """The subword tokenizer, trained on the documents that will be train: neither validation nor test is looked at."""
-    chosen = {key: getattr(data, key) for key in ("valid_share", "test_share", "fold", "folds", "limit")}
+    chosen = {key: getattr(data, key) for key in ("valid_share", "valid_part", "test_share", "fold", "folds", "limit")}
     depends_on = {"source": source.fingerprint(), "splits": chosen | {"seed": seed}}
 
     def texts() -> Iterator[str]:
         labels: dict[str, int] = {}
+        groups: dict[str, int] = {"": -1}
         given = {}
         for split in source.splits():
             found = [
-                (labels.setdefault(document.label, len(labels)), document.record)
+                (
+                    labels.setdefault(document.label, len(labels)),
+                    document.record,
+                    groups.setdefault(document.group, len(groups) - 1),
+                )
                 for document in numbered(source.documents(split, Notes()))
             ]
-            given[split] = np.array(found, dtype=np.int64).reshape(-1, 2)
+            given[split] = np.array(found, dtype=np.int64).reshape(-1, 3)
         names = sorted(labels, key=label_order)
         rank = np.argsort([labels[name] for name in names])  # classes are numbered as the cache will number them
-        parts = {split: _labels_only(rank[found[:, 0]], found[:, 1]) for split, found in given.items()}
+        parts = {split: _labels_only(rank[found[:, 0]], found[:, 1], found[:, 2]) for split, found in given.items()}
         train = set(_choose(parts, names, source, data, seed)["train"].ids.tolist())
         for document in numbered(source.documents("train", Notes())):
             if document.record in train:
@@ -147,10 +152,11 @@ def _train_tokenizer(source: Source, data: DataConfig, text: TextConfig, seed: i
     return trained_subword(text.kind, texts(), text.max_size, text.normalization, depends_on, directory)
 
 
-def _labels_only(labels: NDArray[np.int64], records: NDArray[np.int64]) -> TokenCorpus:
+def _labels_only(labels: Integers, records: Integers, groups: Integers) -> TokenCorpus:
     """Documents whose tokens are not known yet: enough to split them."""
     nothing = np.zeros(len(labels), dtype=np.int64)
-    return TokenCorpus(np.zeros(0, np.uint8), np.zeros(0, np.int32), nothing, nothing, labels.astype(np.int64), records)
+    some = groups if (groups >= 0).any() else None
+    return TokenCorpus(np.zeros(0, np.uint8), np.zeros(0, np.int32), nothing, nothing, labels, records, some)
 
 
 def _choose(
@@ -173,7 +179,7 @@ def _choose(
             raise UserError(
                 f"{source.name} has too few documents: none is left for {name} (train {len(parts['train'])}, "
                 f"valid {len(parts['valid'])}, test {len(parts['test'])}); give more documents, or raise "
-                f"data.valid_share or data.test_share"
+                f"data.valid_share or data.test_share (a group of data.group_column is never divided)"
             )
     return parts
 
@@ -188,6 +194,7 @@ def _whole(cache: TokenCache, split: str) -> TokenCorpus:
         lengths=given.lengths,
         labels=given.labels,
         ids=given.records,
+        groups=given.groups,
     )
 
 
@@ -229,15 +236,27 @@ def _split(given: dict[str, TokenCorpus], data: DataConfig, seed: int) -> dict[s
     train = given["train"]
     test = given.get("test")
     if data.fold is not None:
-        held_out = folds(train.labels, data.folds, TEST_SEED)[data.fold]
+        if train.groups is None:
+            held_out = folds(train.labels, data.folds, TEST_SEED)[data.fold]
+        else:
+            held_out = group_folds(train.labels, train.groups, data.folds, TEST_SEED)[data.fold]
         stay = np.ones(len(train), dtype=bool)
         stay[held_out] = False
         train, test = train.select(stay), train.select(held_out)
     elif test is None:
-        kept, off = split_off(train.labels, data.test_share, TEST_SEED)
-        train, test = train.select(kept), train.select(off)
+        train, test = _split_off(train, data.test_share, TEST_SEED)
     valid = given.get("valid")
     if valid is None:
-        kept, off = split_off(train.labels, data.valid_share, seed)
-        train, valid = train.select(kept), train.select(off)
+        train, valid = _split_off(train, data.valid_share, seed, data.valid_part)
     return {"train": train, "valid": valid, "test": test}
+
+
+def _split_off(train: TokenCorpus, share: float, seed: int, part: str = "random") -> tuple[TokenCorpus, TokenCorpus]:
+    """What stays of train and what is split off, no group on both sides."""
+    if train.groups is None:
+        kept, off = split_off(train.labels, share, seed, part)
+    elif part == "random":
+        kept, off = split_off_groups(train.labels, train.groups, share, seed)
+    else:
+        raise UserError(f"data.valid_part={part}: whole groups (data.group_column) are drawn; leave it at random")
+    return train.select(kept), train.select(off)

@@ -87,6 +87,7 @@ def summarise(
                 zip(cache.labels, np.bincount(part.labels, minlength=len(cache.labels)).tolist(), strict=True)
             ),
             "duplicates": len(hashes[split]) - len(np.unique(hashes[split])),
+            "groups_in_train": _groups_in_train(part, parts["train"]) if split != "train" else None,
             "in_train": None if split == "train" else int(np.isin(hashes[split], hashes["train"]).sum()),
         }
     return {
@@ -100,6 +101,13 @@ def summarise(
         "notes": cache.notes,
         "splits": splits,
     }
+
+
+def _groups_in_train(part: TokenCorpus, train: TokenCorpus) -> int:
+    """Documents of ``part`` whose group has others in train, as splits that are given may have."""
+    if part.groups is None or train.groups is None:
+        return 0
+    return int((np.isin(part.groups, train.groups) & (part.groups >= 0)).sum())
 
 
 def _hashes(part: TokenCorpus, cache: TokenCache) -> NDArray[np.uint64]:
@@ -135,6 +143,9 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
         if splits[split]["in_train"]:
             known = f"{splits[split]['in_train']} of {splits[split]['documents']} texts of {split}"
             found.append(f"{known} stand in train too, token for token; {split} figures will be too good")
+        if splits[split]["groups_in_train"]:
+            known = f"{splits[split]['groups_in_train']} of {splits[split]['documents']} documents of {split}"
+            found.append(f"{known} are of groups that stand in train too; {split} figures will be too good")
     if "vectors" in summary and summary["vectors"]["tokens"] < VECTORS_SHARE:
         found.append(
             f"{summary['vectors']['file']} has vectors for {summary['vectors']['tokens']:.0%} of the known tokens of "

@@ -188,7 +188,7 @@ def file_documents(run: LoadedRun, given: dict[str, str]) -> list[Document]:
     settings: dict[str, Any] = {}
     own = run.config.data
     if own.source["_target_"].endswith(f".{reader.__name__}"):
-        common = ("_target_", "train", "valid", "test")
+        common = ("_target_", "train", "valid", "test", "group_column")
         settings = {key: value for key, value in own.source.items() if key not in common}
     for key in ("text_column", "label_column"):
         if (value := given.get(f"data.{key}")) is not None:

@@ -47,7 +47,7 @@ def test_an_expression_has_the_value_of_its_class(seed: int, shortest: int, more
     shortest = min(shortest, args + 1)
     shortest = max(shortest, 4)
     train, test = both(ListOps(shortest, longest, depth, args, train=20, test=5, seed=seed))
-    for text, label, _ in [*train, *test]:
+    for text, label, *_ in [*train, *test]:
         value, deepest = value_of(text)
         assert str(value) == label
         assert deepest <= depth
@@ -57,8 +57,8 @@ def test_an_expression_has_the_value_of_its_class(seed: int, shortest: int, more
 
 def test_only_the_first_token_tells_the_class_of_recall() -> None:
     train, test = both(Recall(length=9, classes=3, train=300, test=50))
-    assert all(text.split()[0] == label and len(text.split()) == 10 for text, label, _ in [*train, *test])
-    assert {label for _, label, _ in train} == {"s0", "s1", "s2"}
+    assert all(text.split()[0] == label and len(text.split()) == 10 for text, label, *_ in [*train, *test])
+    assert {label for _, label, *_ in train} == {"s0", "s1", "s2"}
     assert {token for text, *_ in train for token in text.split()[1:]} == {"s0", "s1", "s2"}
     assert len({text for text, *_ in [*train, *test]}) == 350
 

@@ -53,3 +53,13 @@ def test_without_the_library_the_message_says_what_to_install(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "datasets", None)  # Python's own way to say that a module cannot be imported
     with pytest.raises(UserError, match=r"data=huggingface needs the package datasets.*'\.\[hub\]'"):
         HuggingFace("imdb")
+
+
+def test_a_column_of_groups_is_read_beside_text_and_class(tmp_path: Path) -> None:
+    rows = {"text": ["a", "b", "c"], "label": ["x", "y", "x"], "thread": ["t1", None, "t1"]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "threads"))
+    source = HuggingFace(str(tmp_path / "threads"), group_column="thread")
+    source.fetch(tmp_path)
+    documents = list(source.documents("train", Notes()))
+    assert [document.group for document in documents] == ["t1", "", "t1"]
+    assert [(document.text, document.label) for document in documents] == [("a", "x"), ("b", "y"), ("c", "x")]

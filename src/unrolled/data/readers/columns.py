@@ -29,12 +29,18 @@ class Columns:
 
     text: Any = None  # name, number from 1, or a list of them, whose texts are joined; None: a common name
     label: Any = None  # name or number from 1; None: a common name
+    group: Any = None  # name or number from 1 of the column whose value documents of one group share; None: no groups
     labelled: bool = True  # whether a class is needed; prediction does without
     usual: tuple[str, ...] = ()  # columns of text to take, where none is asked for and all of these are there
     prefix: str = "data."  # what stands before the names of keys in messages: nothing on predict.py's command line
 
     def __post_init__(self) -> None:
-        for key, value, several in (("text_column", self.text, True), ("label_column", self.label, False)):
+        for key, value in (
+            ("text_column", self.text),
+            ("label_column", self.label),
+            ("group_column", self.group),
+        ):
+            several = key == "text_column"
             one_by_one = _listed(value) if several else [value]
             for column in one_by_one:
                 is_number = isinstance(column, int) and not isinstance(column, bool) and column >= 1
@@ -94,6 +100,10 @@ class Columns:
                 f"{self.prefix}label_column to different columns of {_shown(names)}"
             )
         return texts, label if self.labelled else None
+
+    def find_group(self, names: Sequence[str], where: str) -> int | None:
+        """The index of the column of the group, None where none is asked for. ``names``, ``where``: see `find`."""
+        return None if self.group is None else self._index(names, self.group, "group_column", where)
 
     def _index(self, names: Sequence[str], column: str | int, key: str, where: str) -> int:
         """Where the column lies that the user asked for."""

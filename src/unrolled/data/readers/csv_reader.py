@@ -84,6 +84,7 @@ class CsvReader(Reader):
             )
         longest = None if self.header else _longest_column(sample, len(names), records.delimiter, self.quoting)
         texts, label = self.columns.find(names, where, longest)
+        group = self.columns.find_group(names, where)
         log.info(
             "%s: delimiter %s, text %s, class %r.",
             place.file,
@@ -99,7 +100,8 @@ class CsvReader(Reader):
             if self._usable(fields, chosen, records, bad_row):
                 del fields[len(names) :]  # empty ones behind the last column
                 label_text = "" if label is None else fields[label]
-                yield Row(place, [fields[index] for index in texts], label_text, names, fields)
+                group_text = "" if group is None else fields[group].strip()
+                yield Row(place, [fields[index] for index in texts], label_text, names, fields, group_text)
 
     def _usable(self, fields: list[str], chosen: list[int], records: _Records, bad_row: BadRow) -> bool:
         """Whether a record has the right number of fields, and texts in those that are wanted."""

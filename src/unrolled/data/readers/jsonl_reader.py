@@ -33,6 +33,7 @@ class JsonlReader(Reader):
     def rows(self, file: Path, bad_row: BadRow) -> Iterator[Row]:
         place = Place(file)
         keys: tuple[list[str], str | None] | None = None
+        group: str | None = None
         with reading(file) as stream:
             try:
                 for place.line, line in enumerate(decoded_lines(stream, self.encoding), start=1):
@@ -45,13 +46,16 @@ class JsonlReader(Reader):
                     if keys is None:
                         names = list(fields)
                         texts, label = self.columns.find(names, str(place))
+                        group_index = self.columns.find_group(names, str(place))
+                        group = None if group_index is None else names[group_index]
                         keys = [names[index] for index in texts], None if label is None else names[label]
                         log.info("%s: text %s, class %r.", file, " + ".join(map(repr, keys[0])), keys[1])
                     wanted = keys[0] if keys[1] is None else [*keys[0], keys[1]]
                     if _usable(fields, wanted, place, bad_row):
                         values = [plain(fields[key]) for key in wanted]
                         label_text = "" if keys[1] is None else values.pop()
-                        yield Row(place, values, label_text, list(fields), list(fields.values()))
+                        group_text = "" if group is None else plain(fields.get(group)).strip()
+                        yield Row(place, values, label_text, list(fields), list(fields.values()), group_text)
             except DecodingError as error:
                 raise self.undecodable(place, error) from error
 

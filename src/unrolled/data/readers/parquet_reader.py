@@ -38,7 +38,8 @@ class ParquetReader(Reader):
             with pq.ParquetFile(file) as table:
                 schema = table.schema_arrow
                 texts, label = self.columns.find(schema.names, str(file))
-                chosen = texts if label is None else [*texts, label]
+                group = self.columns.find_group(schema.names, str(file))
+                chosen = [index for index in (*texts, label, group) if index is not None]
                 for index in chosen:
                     if pa.types.is_nested(schema.field(index).type):
                         kind = schema.field(index).type
@@ -57,8 +58,9 @@ class ParquetReader(Reader):
                 for batch in table.iter_batches(batch_size=BATCH):
                     for row in zip(*(batch.column(index).to_pylist() for index in read), strict=True):
                         place.record += 1
-                        label_text = plain(row[-1]) if self.columns.labelled else ""
-                        yield Row(place, [plain(row[index]) for index in at], label_text, names, row)
+                        label_text = "" if label is None else plain(row[read.index(label)])
+                        group_text = "" if group is None else plain(row[read.index(group)]).strip()
+                        yield Row(place, [plain(row[index]) for index in at], label_text, names, row, group_text)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(

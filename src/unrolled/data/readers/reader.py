@@ -34,6 +34,7 @@ class Row(NamedTuple):
     label: str  # of the column with the class; empty where none is read
     names: Sequence[str]  # of all columns
     fields: Sequence[Any]  # of all columns, as the file has them
+    group: str = ""  # of the column with the group; empty where none is asked for
 
 
 #: Called with the place, the kind and the message of a row that cannot be used; raises, or returns to leave it out.
@@ -51,7 +52,11 @@ class Reader(ABC):
 
     def settings(self) -> dict[str, Any]:
         """How files are read, as plain values."""
-        asked = {"text_column": self.columns.text, "label_column": self.columns.label}
+        asked = {
+            "text_column": self.columns.text,
+            "label_column": self.columns.label,
+            "group_column": self.columns.group,
+        }
         return asked | {key: getattr(self, key) for key in self.KEYS}
 
     @abstractmethod

@@ -13,7 +13,7 @@ class CsvFiles(FileSource):
     """Tables in CSV or TSV files, one record a document.
 
     Args:
-        train, valid, test, text_column, label_column, empty, bad_rows: see `FileSource`.
+        train, valid, test, text_column, label_column, group_column, empty, bad_rows: see `FileSource`.
         delimiter, quoting, header, encoding: see `CsvReader`.
     """
 
@@ -24,6 +24,7 @@ class CsvFiles(FileSource):
         test: str | None = None,
         text_column: Any = None,
         label_column: Any = None,
+        group_column: Any = None,
         delimiter: str | None = None,
         quoting: bool = True,
         header: bool = True,
@@ -31,5 +32,5 @@ class CsvFiles(FileSource):
         empty: str = "keep",
         bad_rows: str = "stop",
     ) -> None:
-        reader = CsvReader(Columns(text_column, label_column), delimiter, quoting, header, encoding)
+        reader = CsvReader(Columns(text_column, label_column, group_column), delimiter, quoting, header, encoding)
         super().__init__(reader, train, valid, test, empty, bad_rows)

@@ -18,7 +18,9 @@ class FileSource(Source):
 
     The constructors of its subclasses take ``text_column`` (name or number, from 1, of the column with the text;
     several in a list are joined by a blank; None finds it by a common name such as text, content or review) and
-    ``label_column`` (name or number of the column with the class; None finds it by a common name such as label).
+    ``label_column`` (name or number of the column with the class; None finds it by a common name such as label),
+    and ``group_column`` (name or number of a column, such as the author or thread, whose documents with the same value
+    stay together when validation and test are split off; None for no groups).
 
     Args:
         reader: of the files' format.
@@ -68,7 +70,7 @@ class FileSource(Source):
                 notes.add(f"blank text {'dropped' if self.empty == 'drop' else 'kept'}", str(row.place))
                 if self.empty == "drop":
                     continue
-            yield Document(text, row.label, row.place.record)
+            yield Document(text, row.label, row.place.record, row.group)
 
     def _bad_row(self, notes: Notes, place: Place, kind: str, message: str) -> None:
         """A row that cannot be used: stop with the message, or count it under ``kind`` and go on."""

@@ -26,7 +26,7 @@ class HuggingFace(Source):
         revision: branch, tag or commit on the hub; fixes what is loaded.
         train, valid, test: names of its splits; those of valid and test are taken only where they exist, and None
             splits off train.
-        text_column, label_column, empty, bad_rows: see `FileSource`.
+        text_column, label_column, group_column: see `FileSource`.
 
     Raises:
         UserError: the library is not installed.
@@ -42,6 +42,7 @@ class HuggingFace(Source):
         test: str | None = "test",
         text_column: Any = None,
         label_column: Any = None,
+        group_column: Any = None,
     ) -> None:
         if path is None:
             raise UserError("data.path is not set: it names a data set of the hub, as stanfordnlp/imdb, or a directory")
@@ -50,7 +51,7 @@ class HuggingFace(Source):
         self.subset = subset
         self.revision = revision
         self.names = {"train": train, "valid": valid, "test": test}
-        self.columns = Columns(text_column, label_column)
+        self.columns = Columns(text_column, label_column, group_column)
         self.name = Path(path).name or path
         self.tables: dict[str, Any] = {}
 
@@ -98,7 +99,11 @@ class HuggingFace(Source):
                 for row in table:
                     running.update(json.dumps(row, default=str, sort_keys=True).encode())
             files[split] = [running.hexdigest(), len(table)]
-        return {"reader": "HuggingFace", "files": files, "columns": [self.columns.text, self.columns.label]}
+        return {
+            "reader": "HuggingFace",
+            "files": files,
+            "columns": [self.columns.text, self.columns.label, self.columns.group],
+        }
 
     def documents(self, split: str, notes: Notes) -> Iterator[Document]:
         table = self.tables[split]
@@ -108,10 +113,14 @@ class HuggingFace(Source):
         text_names = [table.column_names[index] for index in texts]
         label_name = table.column_names[label]
         class_names = getattr(table.features[label_name], "names", None)
+        group = self.columns.find_group(table.column_names, where)
+        group_names = [] if group is None else [table.column_names[group]]
         record = 0
-        for batch in table.select_columns([*text_names, label_name]).iter(batch_size=1000):
-            for *values, given in zip(*(batch[name] for name in text_names), batch[label_name], strict=True):
+        for batch in table.select_columns({*text_names, label_name, *group_names}).iter(batch_size=1000):
+            read = [batch[name] for name in (*text_names, *group_names, label_name)]
+            for *values, given in zip(*read, strict=True):
                 record += 1
+                group_text = plain(values.pop()).strip() if group_names else ""
                 if class_names is not None and isinstance(given, int):
                     given = class_names[given] if 0 <= given < len(class_names) else None
                 if given is None or not plain(given).strip():
@@ -122,4 +131,4 @@ class HuggingFace(Source):
                 text = " ".join(plain(value) for value in values)
                 if not text.strip():
                     notes.add("blank text kept", f"{where}, record {record}")
-                yield Document(text, plain(given), record)
+                yield Document(text, plain(given), record, group_text)

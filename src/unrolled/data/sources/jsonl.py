@@ -13,7 +13,7 @@ class JsonlFiles(FileSource):
     """Files with a JSON object on each line; its keys are the columns.
 
     Args:
-        train, valid, test, text_column, label_column, empty, bad_rows: see `FileSource`.
+        train, valid, test, text_column, label_column, group_column, empty, bad_rows: see `FileSource`.
         encoding: see `JsonlReader`.
     """
 
@@ -24,9 +24,10 @@ class JsonlFiles(FileSource):
         test: str | None = None,
         text_column: Any = None,
         label_column: Any = None,
+        group_column: Any = None,
         encoding: str | None = None,
         empty: str = "keep",
         bad_rows: str = "stop",
     ) -> None:
-        reader = JsonlReader(Columns(text_column, label_column), encoding)
+        reader = JsonlReader(Columns(text_column, label_column, group_column), encoding)
         super().__init__(reader, train, valid, test, empty, bad_rows)

@@ -13,7 +13,7 @@ class ParquetFiles(FileSource):
     """Tables in Parquet files, one row a document.
 
     Args:
-        train, valid, test, text_column, label_column, empty, bad_rows: see `FileSource`.
+        train, valid, test, text_column, label_column, group_column, empty, bad_rows: see `FileSource`.
 
     Raises:
         UserError: pyarrow is not installed.
@@ -26,8 +26,9 @@ class ParquetFiles(FileSource):
         test: str | None = None,
         text_column: Any = None,
         label_column: Any = None,
+        group_column: Any = None,
         empty: str = "keep",
         bad_rows: str = "stop",
     ) -> None:
-        reader = ParquetReader(Columns(text_column, label_column))
+        reader = ParquetReader(Columns(text_column, label_column, group_column))
         super().__init__(reader, train, valid, test, empty, bad_rows)

@@ -21,12 +21,13 @@ class Document(NamedTuple):
     text: str
     label: str
     record: int = 0  # number in its file; 0 where the source gives none: then documents are counted (`numbered`)
+    group: str = ""  # such as an author or a thread: its documents are on one side of a split; empty for none
 
 
 def numbered(documents: Iterable[Document]) -> Iterator[Document]:
     """The documents with their record numbers; those of a source that gives none are counted from 1."""
     for count, document in enumerate(documents, start=1):
-        yield document if document.record else Document(document.text, document.label, count)
+        yield document if document.record else document._replace(record=count)
 
 
 class Notes:
