@@ -1,6 +1,6 @@
 """Evaluate a run: python evaluate.py run=runs/latest. `--help` tells the rest."""
 
-from unrolled.script import run_script
+from unrolled.cli import run_script
 from unrolled.use.evaluate import main
 
 if __name__ == "__main__":

@@ -5,20 +5,7 @@
 
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
-
-from unrolled.entry import guarded, launch
-from unrolled.train.run import train
-
-OmegaConf.register_new_resolver("root", lambda path: str(Path(__file__).resolve().parent / path), replace=True)
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(config: DictConfig) -> float | None:
-    """One run; the value that a search improves, the best validation accuracy."""
-    return guarded(train, config)
-
+from unrolled.cli import train_command
 
 if __name__ == "__main__":
-    launch(main)
+    train_command(Path(__file__).resolve().parent / "conf")

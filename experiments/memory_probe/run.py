@@ -33,7 +33,6 @@ MODELS = {
     "lstmp": ("model=lstmp", "model.hidden_size=32", "model.proj_size=16", "model.chrono={length}"),
     "lstm, first weights as torch's": ("model=lstm", "model.hidden_size=32"),
 }
-STOP = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/accuracy, mode: max, patience: 1000, "
 SETTINGS = (
     "data=recall",
     "data.classes=2",
@@ -50,9 +49,11 @@ SETTINGS = (
     "optimizer.lr=0.01",
     "scheduler=constant",
     "tbptt.batch_size=32",  # documents, or stream rows
-    "+trainer.val_check_interval=0.5",
+    "trainer.val_check_interval=0.5",
     "callbacks.averaging=null",
-    f"callbacks.early_stopping={STOP}stopping_threshold: 0.99}}",
+    "callbacks.early_stopping.monitor=val/accuracy",
+    "callbacks.early_stopping.mode=max",
+    "callbacks.early_stopping.stopping_threshold=0.99",
 )
 
 

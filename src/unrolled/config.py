@@ -5,16 +5,14 @@ against that signature. What belongs to no constructor (`tbptt`, `data`, `text`,
 has a dataclass here or in data/config.py. Ranges are checked by whoever is constructed.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from unrolled.arguments import called_with, shown, typed_values, unknown_key
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
 from unrolled.errors import UserError
 
@@ -36,37 +34,12 @@ NEEDED = {  # what only the user knows
     "data.train": "it names the training documents, a file or a directory, as data.train=my.csv",
     "data.path": "it names a data set of the hub, as stanfordnlp/imdb, or a directory",
 }
-SYNONYMS = {  # what people type first -> the key that exists
-    "batch": "tbptt.batch_size",
-    "bs": "tbptt.batch_size",
-    "chunk": "tbptt.chunk_len",
-    "chunk_length": "tbptt.chunk_len",
-    "clip": "trainer.gradient_clip_val",
-    "dataset": "data",
-    "device": "trainer.accelerator",
-    "early_stopping": "callbacks.early_stopping",
-    "encoder": "model",
-    "epochs": "trainer.max_epochs",
-    "gpus": "trainer.devices",
-    "layers": "model.num_layers",
-    "learning_rate": "optimizer.lr",
-    "readout": "pooling",
-    "steps": "trainer.max_steps",
-    "tokenizer": "text",
-}
 
 
 def require(holds: bool, key: str, value: Any, rule: str) -> None:
     """Stop with one message that names the key, the value and the rule, unless it holds."""
     if not holds:
         raise UserError(f"{key}={shown(value)}: {rule}")
-
-
-def shown(value: Any) -> str:
-    """``value`` as one types it on the command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
 
 
 def one_of(key: str, value: Any, choices: Sequence[str]) -> None:
@@ -257,7 +230,7 @@ def checked(config: DictConfig) -> Config:
             raise UserError(f"{group}=null: a run needs one; choose one of the files in conf/{group}/")
     if keys.get("callbacks") is not None:
         callbacks = _mapping("callbacks", keys["callbacks"])
-        typed["callbacks"] = {name: _call_values(f"callbacks.{name}", given) for name, given in callbacks.items()}
+        typed["callbacks"] = {name: _call_values("callbacks", given, name) for name, given in callbacks.items()}
     _write(config, typed)
     _check_model(typed["model"])
     _check_embedding(typed["embedding"])
@@ -267,143 +240,20 @@ def checked(config: DictConfig) -> Config:
     return Config(**{key: typed[key] for key in scalars}, **whole, **objects, data=data_config(**typed["data"]))
 
 
-def unknown_key(key: str, existing: Iterable[str]) -> UserError:
-    """The message for a ``key`` that does not exist, with those of ``existing`` that were most likely meant."""
-    meant = nearest(key, list(existing))
-    return UserError(f"{key}: there is no such key" + (f"; did you mean {' or '.join(meant)}?" if meant else ""))
-
-
-def nearest(key: str, existing: Sequence[str]) -> list[str]:
-    """Which of ``existing`` may be meant by ``key``: none, one, or several that are equally good."""
-    first, _, rest = key.partition(".")
-    if first in SYNONYMS and first not in existing:
-        renamed = SYNONYMS[first]
-        return [renamed] if not rest else nearest(f"{renamed}.{rest}", existing) or [renamed]
-    if key in existing:
-        return [key]
-    last = key.rpartition(".")[2]
-    same = [each for each in existing if each.rpartition(".")[2] == last]
-    if same:
-        beside = [each for each in same if each.startswith(f"{first}.")]
-        return beside or same
-    if last in SYNONYMS and SYNONYMS[last] in existing:
-        return [SYNONYMS[last]]
-    above = key.rpartition(".")[0]
-    siblings = [each for each in existing if each.rpartition(".")[0] == above]
-    begun = [each for each in siblings if len(last) > 1 and each.rpartition(".")[2].startswith(last)]
-    if begun:
-        return [min(begun, key=len)]
-    names = {each.rpartition(".")[2]: each for each in reversed(siblings)}
-    close = get_close_matches(last, names, n=1) or get_close_matches(last, names, n=1, cutoff=0.5)[:1]
-    return [names[close[0]]] if close else get_close_matches(key, existing, n=1)
-
-
-# ---- values and the signature that they are for ----------------------------------------------------------------------
-
-
-def typed_values(key: str, target: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with the types that the arguments of ``target`` have; nested calls are checked by themselves.
-
-    Raises UserError for an argument that ``target`` does not have and for a value of another type.
-    """
-    parameters = inspect.signature(target).parameters
-    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-    hints = _hints(target)
-    prefix = f"{key}." if key else ""
-    provided = PROVIDED.get(key, ())
-    typed = {}
-    for name, value in values.items():
-        if name.startswith("_") and name.endswith("_"):
-            typed[name] = value
-            continue
-        if name in provided:
-            raise UserError(f"{prefix}{name}: the program gives this argument itself; leave it out")
-        if name not in parameters and not open_ended:
-            raise unknown_key(f"{prefix}{name}", [f"{prefix}{each}" for each in parameters if each not in provided])
-        typed[name] = _typed_value(f"{prefix}{name}", value, hints.get(name, Any))
-    return typed
-
-
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    function = target.__init__ if inspect.isclass(target) else target
-    try:
-        return get_type_hints(function)
-    except (NameError, TypeError):  # names that exist for a type checker only
-        return {}
-
-
-def _typed_value(key: str, value: Any, hint: Any) -> Any:
-    """``value``, a whole number as a float where ``hint`` wants one and a number as text where it wants text."""
-    if isinstance(value, Mapping) and "_target_" in value:
-        return _call_values(key, value)
-    options = _options(hint)
-    plain = [each for each in options if each in RULES or get_origin(each) is Literal]
-    if not plain or Any in options or object in options:
-        return value
-    if isinstance(value, (Mapping, list)):
-        require(len(plain) < len(options), key, value, f"must be {_rule(plain)}")
-        return value
-    for option in plain:
-        if type(value) is option or (get_origin(option) is Literal and value in get_args(option)):
-            return value
-    if float in options and type(value) is int:
-        return float(value)
-    if str in options and type(value) in (int, float):
-        return str(value)
-    raise UserError(f"{key}={shown(value)}: must be {_rule(plain)}")
-
-
-def _options(hint: Any) -> list[Any]:
-    if get_origin(hint) in (Union, UnionType):
-        return [option for each in get_args(hint) for option in _options(each)]
-    return [hint]
-
-
-RULES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
-
-
-def _rule(plain: Sequence[Any]) -> str:
-    words = [each for option in plain if get_origin(option) is Literal for each in map(str, get_args(option))]
-    rules = [f"one of {', '.join(words)}"] if words else []
-    rules += [text for option, text in RULES.items() if option in plain and not (option is int and float in plain)]
-    return " or ".join(rules)
-
-
-def _call_values(key: str, given: Any) -> dict[str, Any] | None:
+def _call_values(group: str, given: Any, name: str = "") -> dict[str, Any] | None:
     """The arguments of the call that ``given`` describes, checked; None stays None."""
     if given is None:
         return None
+    key = f"{group}.{name}" if name else group
     values = _mapping(key, given)
-    if "_target_" not in values:
-        raise UserError(f"{key}._target_ is missing: it names the class or function that is called with the other keys")
-    aside = {name: float(values.pop(name)) for name in ASIDE.get(key, ()) if name in values}
-    return typed_values(key, _imported(key, values["_target_"]), values) | aside
-
-
-def _imported(key: str, target: Any) -> Callable[..., Any]:
-    from hydra.utils import get_object
-
-    try:
-        found: Callable[..., Any] = get_object(str(target))
-    except Exception as error:  # whatever a module raises when it is imported
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise UserError(f"{key}._target_={target} cannot be imported: {reason}") from error
-    require(callable(found), f"{key}._target_", target, "must name a class or a function")
-    return found
+    aside = {each: float(values.pop(each)) for each in ASIDE.get(key, ()) if each in values}
+    return called_with(key, values, PROVIDED.get(group, ())) | aside
 
 
 def _data_values(values: dict[str, Any]) -> dict[str, Any]:
     common = typed_values("data", DataConfig, {key: value for key, value in values.items() if key in COMMON})
     own = {key: value for key, value in values.items() if key not in COMMON}
-    try:
-        source = _call_values("data", own)
-    except UserError as error:
-        unknown = next((key for key in own if str(error).startswith(f"data.{key}: there is no such key")), None)
-        if unknown is None:
-            raise
-        arguments = inspect.signature(_imported("data", own["_target_"])).parameters
-        raise unknown_key(f"data.{unknown}", [f"data.{each}" for each in (*arguments, *COMMON)]) from None
-    return {**common, **(source or {})}
+    return {**common, **called_with("data", own, beside=COMMON)}
 
 
 def _mapping(key: str, given: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 def start(function: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     """Call ``function``, which its module must offer under its name, in a new process."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["unrolled.train.run", "unrolled.entry"])
+    context.set_forkserver_preload(["unrolled.train.run", "unrolled.cli"])
     process = context.Process(target=function, args=arguments)
     process.start()
     return process

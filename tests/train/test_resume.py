@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.train.fresh_process import finish_training, start_training
@@ -18,7 +17,7 @@ from tests.train.fresh_process import finish_training, start_training
 from unrolled.errors import UserError
 from unrolled.train.callbacks.history import CLOCKS
 from unrolled.train.results import RunResult
-from unrolled.train.resume import exclusive_access, quote_names, restore_settings, resumed_arguments
+from unrolled.train.resume import exclusive_access, restore_settings, resumed_arguments
 from unrolled.train.resume_files import elapsed_seconds, resume_points
 
 TINY = (
@@ -202,19 +201,3 @@ def test_the_time_of_a_killed_session_counts_to_its_last_checkpoint(tmp_path) ->
     assert elapsed_seconds(run) == 15.0
     run.status = "interrupted"
     assert elapsed_seconds(run) == 5.0
-
-
-def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> None:
-    arguments = [
-        "data.train=my reviews (1).csv",
-        "data.label_column=Stars (1-5)",
-        "data.test=a=b.csv",
-        "-m",
-        "seed=1,2",
-    ]
-    found = quote_names(arguments)
-    assert found[3:] == ["-m", "seed=1,2"]
-    values = [override.value() for override in OverridesParser.create().parse_overrides(found[:3])]
-    assert values == ["my reviews (1).csv", "Stars (1-5)", "a=b.csv"]
-    with pytest.raises(UserError, match="in quotes twice"):
-        quote_names(["name=run (1)"])

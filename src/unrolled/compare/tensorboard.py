@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unrolled.errors import UserError
-from unrolled.script import run_script
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -47,4 +46,6 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
+    from unrolled.cli import run_script
+
     run_script(main)

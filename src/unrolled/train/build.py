@@ -1,5 +1,6 @@
 """From a checked config to the objects of a run."""
 
+import re
 from typing import Any
 
 import torch
@@ -126,8 +127,12 @@ def build(key: str, config: DictConfig | None, **known: Any) -> Any:
         return None
 
     def refused(error: Exception) -> UserError:
-        otherwise = "; trainer=auto takes the device that there is" if key == "trainer" else ""
-        return UserError(f"{key} ({config.get('_target_')}): {error.__cause__ or error}{otherwise}")
+        said = str(error.__cause__ or error).strip()
+        if key == "trainer" and re.search("accelerator|device|cuda|gpu", said, re.IGNORECASE):
+            said = f"{said}; trainer=auto takes the device that there is"
+        if said.startswith(f"{key}."):
+            return UserError(said)
+        return UserError(f"{key}.{said}" if re.match(r"\w+=", said) else f"{key} ({config.get('_target_')}): {said}")
 
     try:
         made = instantiate(config, **known)

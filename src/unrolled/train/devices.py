@@ -35,11 +35,6 @@ def global_rank() -> int:
     return 0
 
 
-def is_first_on_node() -> bool:
-    """Whether this process reports a user's mistake: one of each machine, since files may be missing on one only."""
-    return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0))) == 0
-
-
 def overrides_of_rank() -> list[str]:
     """Hydra's settings for all processes but the first: write no file, log nothing."""
     return ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"] if global_rank() else []

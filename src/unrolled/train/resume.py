@@ -9,15 +9,14 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from unrolled.arguments import quoted
 from unrolled.config import checked
 from unrolled.errors import UserError
 from unrolled.train.results import RunResult, load_result, resolve_run
 
 KEY = "resume"
-NAMES = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
 NOT_OF_THE_RUN = (KEY, "choices")  # keys of the config that are set anew
 
 
@@ -47,36 +46,12 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
             hydra.append(override.input_line)
         elif override.key_or_group != KEY and override.input_line not in saved:
             _agree(override, choices, run)
-    return [*flags, *saved, *hydra, f"{KEY}={_quoted(directory)}", *hydra_output_in(directory)]
-
-
-def quote_names(arguments: Sequence[str]) -> list[str]:
-    """The command line with quotes around file and column names that Hydra's grammar cannot read, as ``a (1).csv``.
-
-    Raises UserError for any other setting that it cannot read.
-    """
-    parser = OverridesParser.create()
-    found = []
-    for text in arguments:
-        key, equals, value = text.partition("=")
-        try:
-            if equals and not text.startswith("-"):
-                parser.parse_override(text)
-        except HydraException as error:
-            if not key.startswith(NAMES):
-                reason = str(error).splitlines()[0]
-                raise UserError(
-                    f"{text}: cannot be read ({reason}); put a value with special characters in quotes twice, "
-                    f"as in \"{key}='...'\""
-                ) from error
-            text = f"{key}={_quoted(value)}"
-        found.append(text)
-    return found
+    return [*flags, *saved, *hydra, f"{KEY}={quoted(directory)}", *hydra_output_in(directory)]
 
 
 def hydra_output_in(directory: Path) -> list[str]:
     """Hydra's settings that let it write its log to ``directory`` and nothing else."""
-    return [f"hydra.run.dir={_quoted(directory)}", "hydra.output_subdir=null"]
+    return [f"hydra.run.dir={quoted(directory)}", "hydra.output_subdir=null"]
 
 
 def find_run(name: str) -> Path:
@@ -153,8 +128,3 @@ def _saved(file: Path) -> Any:
     if isinstance(plain, list):
         return [text for text in plain if not str(text).startswith((f"{KEY}=", "hydra."))]
     return plain
-
-
-def _quoted(path: str | Path) -> str:
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"

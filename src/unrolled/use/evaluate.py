@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from unrolled.arguments import parse_key_values
 from unrolled.data.files import default_cache_dir
 from unrolled.data.prepare import prepare
 from unrolled.data.sources.build import build_source
@@ -23,7 +24,6 @@ from unrolled.data.sources.jsonl import JsonlFiles
 from unrolled.data.sources.parquet import ParquetFiles
 from unrolled.data.sources.source import Document, Notes, Source, numbered
 from unrolled.errors import UserError
-from unrolled.pairs import parse_pairs
 from unrolled.train.callbacks.confusion_matrix import count_confusions, draw_confusion_matrix
 from unrolled.train.results import save_predictions, write_atomically
 from unrolled.use.load import LoadedRun, load_run
@@ -130,7 +130,7 @@ class Evaluation:
 def main(arguments: Sequence[str]) -> None:
     """Do what the command line says. Raises UserError where it cannot be done."""
     parser = argparse.ArgumentParser("evaluate.py", description=DESCRIPTION, epilog=EXAMPLES)
-    _, given = parse_pairs(parser, arguments, KEYS, required=["run"])
+    _, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     if not given.get("errors", "10").isdigit():
         raise UserError(f"errors={given['errors']}: a whole number of errors to show, such as 10")
     if "data.test" not in given and ("data.text_column" in given or "data.label_column" in given):

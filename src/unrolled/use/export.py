@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.onnx import register_custom_op_symbolic
 
+from unrolled.arguments import parse_key_values
 from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
-from unrolled.pairs import parse_pairs
 from unrolled.train.build import build
 from unrolled.train.results import write_atomically
 from unrolled.use.load import VOCABULARY_FILE, LoadedRun, load_run, saved_config
@@ -85,7 +85,7 @@ class ChunkModel(nn.Module):
 def main(arguments: Sequence[str]) -> None:
     """Do what the command line says. Raises UserError where it cannot be done."""
     parser = argparse.ArgumentParser("export.py", description=DESCRIPTION, epilog=EXAMPLES)
-    _, given = parse_pairs(parser, arguments, KEYS, required=["run"])
+    _, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     if given.get("format", "onnx") != "onnx":
         raise UserError(f"format={given['format']}: there is onnx only")
     chunk = given.get("chunk", "64")

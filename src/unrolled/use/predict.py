@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.arguments import parse_key_values
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.csv_reader import CsvReader
 from unrolled.data.readers.jsonl_reader import JsonlReader
@@ -19,7 +20,6 @@ from unrolled.data.readers.parquet_reader import ParquetReader
 from unrolled.data.readers.reader import Place, Reader
 from unrolled.data.readers.text_file import STANDARD_INPUT, existing_file
 from unrolled.errors import UserError
-from unrolled.pairs import parse_pairs
 from unrolled.use.load import load
 from unrolled.use.output import Writer, opened_output
 from unrolled.use.predictor import TextClassifier
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("predict.py", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--proba", action="store_true", help="the probability of every class, too")
     parser.add_argument("--top", type=int, metavar="K", help="the K likeliest classes with their probabilities")
-    options, given = parse_pairs(parser, arguments, KEYS, required=["run"])
+    options, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     source, target = given.get("input", "-"), given.get("output", "-")
     form = format_of(source, given.get("format"), "format", tuple(READERS))
     to_pipe = target == "-" and "output_format" not in given and form in OUTPUTS

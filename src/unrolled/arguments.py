@@ -1,0 +1,221 @@
+"""What a user gives against what is asked for: keys that exist, values of the right type, `key=value` pairs.
+
+Nothing here imports torch, so that a misspelt key is answered at once.
+"""
+
+import argparse
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from unrolled.errors import UserError
+
+SYNONYMS = {  # what people type first -> the key that exists
+    "accelerator": "trainer.accelerator",
+    "batch": "tbptt.batch_size",
+    "bs": "tbptt.batch_size",
+    "chunk": "tbptt.chunk_len",
+    "chunk_length": "tbptt.chunk_len",
+    "clip": "trainer.gradient_clip_val",
+    "dataset": "data",
+    "device": "trainer.accelerator",
+    "early_stopping": "callbacks.early_stopping.patience",
+    "encoder": "model",
+    "fast_dev_run": "debug",
+    "epochs": "trainer.max_epochs",
+    "gpus": "trainer.devices",
+    "layers": "model.num_layers",
+    "learning_rate": "optimizer.lr",
+    "patience": "callbacks.early_stopping.patience",
+    "readout": "pooling",
+    "steps": "trainer.max_steps",
+    "tokenizer": "text",
+}
+
+
+# ---- keys ------------------------------------------------------------------------------------------------------------
+
+
+def unknown_key(key: str, existing: Iterable[str]) -> UserError:
+    """The message for a ``key`` that does not exist, with those of ``existing`` that were most likely meant."""
+    meant = nearest(key, list(existing))
+    return UserError(f"{key}: there is no such key" + (f"; did you mean {' or '.join(meant)}?" if meant else ""))
+
+
+def nearest(key: str, existing: Sequence[str]) -> list[str]:
+    """Which of ``existing`` may be meant by ``key``: none, one, or several that are equally good.
+
+    Another word for a key (`SYNONYMS`), the same last part in another group, the beginning of a key of the same group,
+    or a misspelling, in this order.
+    """
+    first, _, rest = key.partition(".")
+    if first in SYNONYMS and first not in existing:
+        renamed = SYNONYMS[first]
+        return nearest(f"{renamed}.{rest}", existing) if rest else [renamed]
+    group, _, last = key.rpartition(".")
+    if last in SYNONYMS and SYNONYMS[last] in existing:
+        return [SYNONYMS[last]]
+    same = [each for each in existing if each.rpartition(".")[2] == last]
+    if same:
+        return [each for each in same if each.startswith(f"{first}.")] or same
+    siblings = {each.rpartition(".")[2]: each for each in existing if each.rpartition(".")[0] == group}
+    begun = sorted((each for each in siblings if len(last) > 1 and each.startswith(last)), key=len)
+    close = begun[:1] or get_close_matches(last, siblings, n=1)
+    return [siblings[close[0]]] if close else get_close_matches(key, existing, n=1)
+
+
+def shown(value: Any) -> str:
+    """``value`` as one types it on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+# ---- values and the signature that they are for ----------------------------------------------------------------------
+
+
+def typed_values(
+    key: str,
+    target: Callable[..., Any],
+    values: Mapping[str, Any],
+    provided: Iterable[str] = (),
+    beside: Iterable[str] = (),
+) -> dict[str, Any]:
+    """``values`` of the keys ``<key>.*`` with the types that the arguments of ``target`` have.
+
+    A whole number becomes a fraction and a number text where those belong; a value that is a call itself is checked
+    like this one. Ranges are the target's own business.
+
+    provided: arguments that the program gives; beside: keys of the group that are not the target's.
+
+    Raises UserError for an argument that ``target`` does not have, and for a value of another type.
+    """
+    parameters = inspect.signature(target).parameters
+    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    hints = _hints(target)
+    prefix = f"{key}." if key else ""
+    typed = {}
+    for name, value in values.items():
+        if name.startswith("_") and name.endswith("_"):  # Hydra's own, as _target_
+            typed[name] = value
+            continue
+        if name in provided:
+            raise UserError(f"{prefix}{name}: the program gives this argument itself; leave it out")
+        if name not in parameters and not open_ended:
+            names = [each for each in (*parameters, *beside) if each not in provided]
+            raise unknown_key(f"{prefix}{name}", [f"{prefix}{each}" for each in names])
+        typed[name] = _typed_value(f"{prefix}{name}", value, hints.get(name, Any))
+    return typed
+
+
+def called_with(
+    key: str, values: Mapping[str, Any], provided: Iterable[str] = (), beside: Iterable[str] = ()
+) -> dict[str, Any]:
+    """`typed_values` for the class or function that ``values["_target_"]`` names."""
+    if "_target_" not in values:
+        raise UserError(f"{key}._target_ is missing: it names the class or function that is called with the other keys")
+    return typed_values(key, imported(key, values["_target_"]), values, provided, beside)
+
+
+def imported(key: str, target: Any) -> Callable[..., Any]:
+    """What ``target``, a dotted path, names. Raises UserError where it cannot be imported or called."""
+    from hydra.utils import get_object
+
+    try:
+        found: Callable[..., Any] = get_object(str(target))
+    except Exception as error:  # whatever a module raises when it is imported
+        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{key}._target_={shown(target)} cannot be imported: {reason}") from error
+    if not callable(found):
+        raise UserError(f"{key}._target_={target}: must name a class or a function")
+    return found
+
+
+RULES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):  # names that exist for a type checker only
+        return {}
+
+
+def _typed_value(key: str, value: Any, hint: Any) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return called_with(key, value)
+    options = _options(hint)
+    plain = [each for each in options if each in RULES or get_origin(each) is Literal]
+    if not set(plain) - {NoneType} or Any in options or object in options:
+        return value
+    if isinstance(value, (Mapping, list)) and len(plain) < len(options):
+        return value
+    for option in plain:
+        if type(value) is option or (get_origin(option) is Literal and value in get_args(option)):
+            return value
+    if float in plain and type(value) is int:
+        return float(value)
+    if str in plain and type(value) in (int, float):
+        return str(value)
+    raise UserError(f"{key}={shown(value)}: must be {_rule(plain)}")
+
+
+def _options(hint: Any) -> list[Any]:
+    if get_origin(hint) in (Union, UnionType):
+        return [option for each in get_args(hint) for option in _options(each)]
+    return [hint]
+
+
+def _rule(plain: Sequence[Any]) -> str:
+    words = [each for option in plain if get_origin(option) is Literal for each in map(str, get_args(option))]
+    rules = [f"one of {', '.join(dict.fromkeys(words))}"] if words else []
+    rules += [text for option, text in RULES.items() if option in plain and not (option is int and float in plain)]
+    return " or ".join(rules)
+
+
+# ---- the command lines of the scripts that need no configuration -----------------------------------------------------
+
+
+def parse_key_values(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], keys: Mapping[str, str], required: Sequence[str]
+) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The options of ``parser`` and the ``key=value`` pairs beside them.
+
+    keys: what may be given, with its help; required: what must be.
+
+    Raises UserError for an unknown key, one given twice, one without a value, and a missing one.
+    """
+    parser.add_argument("pairs", nargs="*", metavar="key=value", help="as listed below")
+    width = max(map(len, keys)) + 1
+    listed = "\n".join(f"  {key + '=':<{width}}  {text}" for key, text in keys.items())
+    parser.epilog = f"keys:\n{listed}" + (f"\n\n{parser.epilog}" if parser.epilog else "")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    options = parser.parse_intermixed_args(list(arguments))
+    given: dict[str, str] = {}
+    for pair in options.pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"{pair}: write key=value, for example {next(iter(keys))}=...; --help lists the keys")
+        if key not in keys:
+            close = get_close_matches(key, keys, n=1)
+            hint = f"did you mean {close[0]}=?" if close else f"there are {', '.join(keys)}"
+            raise UserError(f"{key}={value}: there is no such key; {hint}")
+        if key in given:
+            raise UserError(f"{key}={value}: given twice, {key}={given[key]} before; give it once")
+        if not value:
+            raise UserError(f"{key}=: the value is missing")
+        given[key] = value
+    for key in required:
+        if key not in given:
+            raise UserError(f"{key}= is missing: {keys[key]}; --help shows examples")
+    return options, given
+
+
+def quoted(value: str | Path) -> str:
+    """``value`` in quotes, as Hydra's grammar needs it around blanks, brackets and equals signs."""
+    text = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (found[2] and "\\'"), str(value))
+    return f"'{text}'"

@@ -1,0 +1,171 @@
+"""The command lines: help, mistakes in one sentence, exit status 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from tests.conftest import ROOT, program
+from unrolled import cli
+from unrolled.cli import choices, default_choices, help_text, quote_names, run_script, train_command
+from unrolled.errors import UserError
+
+CONF = ROOT / "conf"
+
+
+def run_here(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[int | str | None, str]:
+    """`python train.py` with ``arguments`` in this process: exit status and standard error."""
+    monkeypatch.setattr("sys.argv", ["train.py", *arguments])
+    for name in ("HYDRA_FULL_ERROR", cli.PROJECT):
+        monkeypatch.setenv(name, "0" if name == "HYDRA_FULL_ERROR" else str(ROOT))  # and back: the command sets them
+    with pytest.raises(SystemExit) as ended:
+        train_command(CONF)
+    return ended.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lr=0.1"], "lr: there is no such key; did you mean optimizer.lr?"),
+        (["epochs=3"], "epochs: there is no such key; did you mean trainer.max_epochs?"),
+        (["batch_size=3"], "batch_size: there is no such key; did you mean tbptt.batch_size?"),
+        (["hidden_size=3"], "hidden_size: there is no such key; did you mean model.hidden_size?"),
+        (["readout=mean"], "readout: there is no such key; did you mean pooling=mean?"),
+        (["readout=median"], "readout: there is no such key; did you mean pooling?"),
+        (["data=csv", "data.val=x"], "data.val: there is no such key; did you mean data.valid?"),
+        (["-m", "seed=0,1", "sead=3"], "sead: there is no such key; did you mean seed?"),
+        (["trainer.max_epoch=3"], "trainer.max_epoch: there is no such key; did you mean trainer.max_epochs?"),
+        (["tbptt.chunklen=32"], "tbptt.chunklen: there is no such key; did you mean tbptt.chunk_len?"),
+        (["~data.fodl"], "data.fodl: there is no such key; did you mean data.fold?"),
+        (
+            ["data.train=my.csv"],
+            "data.train: there is no such key with data=newsgroups; there is with data=csv",
+        ),
+        (["callbacks.mine=3"], "callbacks.mine: there is no such key"),
+        (["model=gruu"], "model=gruu: there is no such choice; did you mean model=gru? There are gru, gru_layer_norm"),
+        (["modle=gru"], "modle: there is no such key; did you mean model=gru?"),
+        (["model=null"], "model=null: a run needs one; choose one of gru"),
+        (["+optimizer.lr=3"], "+optimizer.lr: there is such a key already; write optimizer.lr=... without +"),
+        (["name=run (1)"], "name=run (1): cannot be read"),
+        (["hydra.job.chdr=3"], "Could not override 'hydra.job.chdr'; Key 'chdr' not in 'JobConf'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, error = run_here(arguments, capsys, monkeypatch)
+    assert status == 2
+    assert error.startswith(f"error: {said}")
+    assert error.count("\n") == 1
+    for internal in ("append", "full_key", "object_type", "structured://", "Traceback"):
+        assert internal not in error
+
+
+def test_a_plus_key_that_nothing_reads_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    done = program("train.py", "data=csv", "data.train=missing.csv", "+data.val=x", f"output_dir={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr == "error: data.val: there is no such key; did you mean data.valid?\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], ("hydra", "omegaconf", "torch", "pytorch_lightning", "pandas", "matplotlib")),
+        (["model=gru", "-h"], ("hydra", "omegaconf", "torch")),
+        (["lr=3"], ("torch", "pytorch_lightning", "pandas", "matplotlib", "numpy", "tensorboard", "sklearn")),
+        (["model=gruu"], ("torch", "pytorch_lightning", "pandas", "matplotlib", "numpy", "tensorboard", "sklearn")),
+    ],
+)
+def test_help_and_mistakes_are_answered_without_what_training_imports(
+    arguments: list[str], heavy: tuple[str, ...]
+) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['train.py', *{arguments!r}]\n"
+        "try:\n    runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        f"print('imported:', *(name for name in {heavy!r} if name in sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
+def test_help_names_every_group_with_every_choice_and_its_default() -> None:
+    text = " ".join(help_text(CONF).split())
+    defaults = default_choices(CONF)
+    assert set(defaults) == {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra"}
+    for group, default in defaults.items():
+        names = [f"{name}*" if name == default else name for name in choices(CONF, group)]
+        assert f"{group} {', '.join(names)}" in text
+
+
+def test_the_keys_that_help_names_exist(compose_config) -> None:
+    config = compose_config("name=x", "data=csv")
+    text = help_text(CONF)
+    named = text[text.index("Keys that people") :].split("-m runs")[0]
+    for line in named.splitlines()[1:]:
+        for key in line[:45].replace(",", " ").split():
+            node = config
+            for part in key.partition("=")[0].split("."):
+                assert part in node or OmegaConf.is_missing(node, part), key
+                node = None if OmegaConf.is_missing(node, part) else node[part]
+
+
+def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> None:
+    arguments = [
+        "data.train=my reviews (1).csv",
+        "data.label_column=Stars (1-5)",
+        "data.test=a=b.csv",
+        "-m",
+        "seed=1,2",
+    ]
+    found = quote_names(arguments)
+    assert found[3:] == ["-m", "seed=1,2"]
+    values = [override.value() for override in OverridesParser.create().parse_overrides(found[:3])]
+    assert values == ["my reviews (1).csv", "Stars (1-5)", "a=b.csv"]
+    with pytest.raises(UserError, match="in quotes twice"):
+        quote_names(["name=run (1)"])
+
+
+def test_a_search_whose_every_trial_fails_ends_with_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+
+    def main(config: object) -> None:
+        assert optuna.create_study().best_trial
+
+    monkeypatch.setattr(cli, "run_task", main)
+    status, error = run_here([f"hydra.run.dir={tmp_path}"], capsys, monkeypatch)
+    assert status == 2
+    assert "every trial of the search failed" in error
+
+
+def test_an_error_of_ours_keeps_its_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(config: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(cli, "run_task", broken)
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        run_here([f"hydra.run.dir={tmp_path}"], capsys, monkeypatch)
+
+
+def test_a_script_ends_with_status_2_and_the_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main(arguments: object) -> None:
+        raise UserError(f"no such run: {arguments}")
+
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "run=x"])
+    with pytest.raises(SystemExit) as ended:
+        run_script(main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: no such run: ['run=x']\n"
