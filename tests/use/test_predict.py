@@ -58,6 +58,21 @@ def test_other_formats_say_the_same(trained, tmp_path, ending) -> None:
     assert [record["predicted"] for record in records] == load(trained).predict(texts).tolist()
 
 
+def test_halves_of_characters_come_through(trained, tmp_path) -> None:
+    line = '{"text": "oil \\ud83d", "n": 1}\n'
+    (tmp_path / "in.jsonl").write_text(line)
+    main([f"run={trained}", f"input={tmp_path / 'in.jsonl'}", f"output={tmp_path / 'out.jsonl'}"])
+    assert json.loads((tmp_path / "out.jsonl").read_text())["text"] == json.loads(line)["text"]
+    done = program("predict.py", f"run={trained}", "format=jsonl", input=line)
+    assert json.loads(done.stdout)["text"] == json.loads(line)["text"], done.stderr
+
+
+def test_a_gzipped_output_is_gzipped(trained, table, tmp_path) -> None:
+    main([f"run={trained}", f"input={table}", f"output={tmp_path / 'plain.csv'}"])
+    main([f"run={trained}", f"input={table}", f"output={tmp_path / 'packed.csv.gz'}"])
+    assert gzip.decompress((tmp_path / "packed.csv.gz").read_bytes()) == (tmp_path / "plain.csv").read_bytes()
+
+
 def test_lines_go_through_a_pipe(trained) -> None:
     done = program("predict.py", f"run={trained}", input="oil\nbank\n")
     assert done.returncode == 0, done.stderr
@@ -164,6 +179,21 @@ def test_parquet_is_read_and_standard_input_in_every_other_format(trained, tmp_p
     assert "standard input, record 1 (line 2): it has 1 fields where the header has 2" in done.stderr
     done = program("predict.py", f"run={trained}", "format=parquet", "output_format=csv", input="x")
     assert "a Parquet file cannot be read from standard input" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run=nowhere", "inptu=a.csv"], ["run=nowhere", "input=nowhere.csv"]]
+)
+def test_help_and_refusals_need_no_torch(arguments) -> None:
+    code = f"""import sys
+from unrolled.errors import UserError
+from unrolled.use.predict import main
+try:
+    main({arguments!r})
+except (UserError, SystemExit):
+    print("torch" in sys.modules)"""
+    done = program("-c", code)
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
 
 
 def test_help_lists_every_key(capsys) -> None:

@@ -1,6 +1,8 @@
 """Writing classified documents: CSV, TSV, JSON lines or plain lines, to a file or a pipe."""
 
 import csv
+import gzip
+import io
 import json
 import os
 import sys
@@ -12,22 +14,26 @@ from typing import IO, Any
 
 from unrolled.errors import UserError
 
+UNWRITABLE = "backslashreplace"  # halves of characters, which JSON can hold, are written as JSON writes them
+
 
 @contextmanager
 def opened_output(name: str) -> Iterator[IO[str]]:
-    """Standard output for ``-``, otherwise a file that appears under its name when it is complete."""
+    """Standard output for ``-``, otherwise a file, gzipped where it ends in .gz, that appears when it is complete."""
     if name == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors=UNWRITABLE)
         yield sys.stdout
         sys.stdout.flush()
         return
     path = Path(name)
     if not path.parent.is_dir():
         raise UserError(f"output={name} cannot be written: there is no directory {path.parent}")
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
-    ) as out:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
         try:
-            yield out
+            opened = gzip.open if path.suffix == ".gz" else open
+            with opened(out.name, "wt", encoding="utf-8", errors=UNWRITABLE, newline="") as text:
+                yield text
         except BaseException:
             Path(out.name).unlink()
             raise

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ from unrolled.data.readers.parquet_reader import ParquetReader
 from unrolled.data.readers.reader import Place, Reader
 from unrolled.data.readers.text_file import STANDARD_INPUT, existing_file
 from unrolled.errors import UserError
-from unrolled.use.load import load
 from unrolled.use.output import Writer, opened_output
-from unrolled.use.predictor import TextClassifier
+
+if TYPE_CHECKING:
+    from unrolled.use.predictor import TextClassifier
 
 DESCRIPTION = """\
 Classify texts with the model of a run. Columns and order of the input are kept; the class and its probability are put
@@ -89,6 +90,8 @@ def main(arguments: Sequence[str]) -> None:
         and Path(target).samefile(source)
     ):
         raise UserError(f"output={target} is the input itself, which would be lost; give another name")
+    from unrolled.use.load import load  # not at the top: it imports torch
+
     model = load(given["run"], given.get("checkpoint"), given.get("device"))
     if options.top is not None and not 1 <= options.top <= len(model.classes_):
         raise UserError(f"--top {options.top}: choose from 1 to {len(model.classes_)}, the number of classes")
@@ -123,7 +126,7 @@ def format_of(name: str, given: str | None, key: str, formats: Sequence[str]) ->
     return found
 
 
-def reader_for(form: str, given: Mapping[str, str], model: TextClassifier) -> Reader:
+def reader_for(form: str, given: Mapping[str, str], model: "TextClassifier") -> Reader:
     """The reader of the input: as the command line says, otherwise as the run read files of the same format."""
     kind = READERS[form]
     own = model.data
@@ -156,7 +159,7 @@ def _refuse(place: Place, kind: str, message: str) -> None:
 
 
 def _classify(
-    model: TextClassifier, reader: Reader, file: Path, out: IO[str], form: str, options: argparse.Namespace
+    model: "TextClassifier", reader: Reader, file: Path, out: IO[str], form: str, options: argparse.Namespace
 ) -> int:
     """Write every row with its classes; returns how many there are."""
     writer = Writer(out, form, added_fields(model.classes_, options.top, options.proba))
