@@ -1,4 +1,4 @@
-"""Whether a run has learnt more than to answer with the commonest class."""
+"""Warning for a run that learned nothing beyond the commonest class."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""One run on several devices: one process for each, of which the first writes and speaks."""
+"""Distributed training: one process for each device."""
 
 import os
 import signal

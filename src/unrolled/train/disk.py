@@ -1,4 +1,4 @@
-"""A full disk, told in one message whatever a library makes of it."""
+"""Recognising a full disk."""
 
 import errno
 import shutil

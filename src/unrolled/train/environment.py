@@ -1,4 +1,4 @@
-"""Where a run took place: what its timings depend on, and what one needs to repeat it."""
+"""Hardware and software that a run took place on."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The most memory that a run held at once."""
+"""Peak memory."""
 
 import resource
 import sys

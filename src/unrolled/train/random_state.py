@@ -1,4 +1,4 @@
-"""The state of every random generator that training draws from, as plain values and tensors."""
+"""State of all random generators."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run leaves behind: ``results.json`` and the predictions on the test set."""
+"""Results of a run: ``results.json`` and the predictions on the test set."""
 
 import csv
 import hashlib

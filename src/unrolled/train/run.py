@@ -1,4 +1,4 @@
-"""One run: prepare the data, train, test the best weights, record everything."""
+"""One run, from its configuration to its results."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Learning rates over a run: up over the first share of its steps, then as the name says."""
+"""Learning-rate schedules with warm-up."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Stop signals: Ctrl-C, SIGTERM and SIGUSR1 end a run the same way, and wait while a file is being written."""
+"""Handling of stop signals: Ctrl-C, SIGTERM and SIGUSR1."""
 
 import signal
 import threading

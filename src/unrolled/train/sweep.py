@@ -1,4 +1,4 @@
-"""Sweeps (`python train.py -m ...`): a failing job stops no other, what is finished is not done again."""
+"""Jobs of a sweep (`python train.py -m ...`) and its summary."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""`python evaluate.py run=<directory>`: how good is a trained classifier, and where is it wrong?"""
+"""Evaluation of a trained run: `python evaluate.py run=<directory>`."""
 
 import argparse
 import csv
@@ -24,7 +24,7 @@ from unrolled.data.sources.jsonl import JsonlFiles
 from unrolled.data.sources.parquet import ParquetFiles
 from unrolled.data.sources.source import Document, Notes, Source, numbered
 from unrolled.errors import UserError
-from unrolled.train.callbacks.confusion_matrix import count_confusions, draw_confusion_matrix
+from unrolled.train.confusions import count_confusions, draw_confusion_matrix
 from unrolled.train.results import save_predictions, write_atomically
 from unrolled.use.load import LoadedRun, load_run
 

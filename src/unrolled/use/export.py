@@ -1,4 +1,4 @@
-"""`python export.py run=<directory>`: a trained classifier as an ONNX model that reads chunk by chunk."""
+"""Export of a trained run to ONNX: `python export.py run=<directory>`."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""A run's model, from its directory."""
+"""Loading a trained classifier from the directory of its run."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The callbacks that ``callbacks.*`` names."""
+"""Building the callbacks of the configuration."""
 
 from difflib import get_close_matches
 

@@ -1,4 +1,4 @@
-"""How documents are cut in time, as it turns out."""
+"""How well the chunks of a batch fill the blocks that are computed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The configuration, readable in TensorBoard."""
+"""Configuration of the run as a text in TensorBoard."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Some documents of the test set, and what the model took them for."""
+"""Example predictions on the test set, as a text in TensorBoard."""
 
 import html
 from collections.abc import Sequence

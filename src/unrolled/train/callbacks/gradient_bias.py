@@ -1,4 +1,4 @@
-"""What truncation costs while a model trains."""
+"""Bias of the truncated gradient during training."""
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback

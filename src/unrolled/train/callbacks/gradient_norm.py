@@ -1,4 +1,4 @@
-"""The size of the gradient."""
+"""Norm of the gradient."""
 
 import pytorch_lightning as pl
 import torch

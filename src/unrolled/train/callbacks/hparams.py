@@ -1,16 +1,18 @@
-"""The HParams tab of TensorBoard: what was set, and what came of it."""
+"""Hyperparameters and results of the run, for TensorBoard's HParams tab."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from torch.utils.tensorboard import SummaryWriter
 
 from unrolled.train.callbacks.history import History
 from unrolled.train.callbacks.loggers import summary_writers
 from unrolled.train.callbacks.model_summary import count_parameters
 from unrolled.train.callbacks.speed import Speed
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class HParams(Callback):
@@ -52,7 +54,7 @@ class HParams(Callback):
 
 
 def write_hparams(
-    writer: SummaryWriter, values: Mapping[str, bool | int | float | str], metrics: Mapping[str, float]
+    writer: "SummaryWriter", values: Mapping[str, bool | int | float | str], metrics: Mapping[str, float]
 ) -> None:
     """Add a session with ``values`` and ``metrics`` to a writer's event file."""
     from torch.utils.tensorboard.summary import hparams  # imports TensorBoard's plugin: slow, and needed once only

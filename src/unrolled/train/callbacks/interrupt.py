@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 between two steps, never inside one."""
+"""Stopping between two training steps after Ctrl-C, SIGTERM or SIGUSR1."""
 
 import signal
 import threading

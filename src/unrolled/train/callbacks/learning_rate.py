@@ -1,4 +1,4 @@
-"""The learning rate as it was used."""
+"""Learning rate."""
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback

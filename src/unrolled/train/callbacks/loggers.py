@@ -1,10 +1,13 @@
-"""When a callback writes, and where to."""
+"""When callbacks log, and what they log to."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch.utils.tensorboard import SummaryWriter
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def logs_after_this_step(trainer: pl.Trainer) -> bool:
@@ -25,7 +28,7 @@ def write_scalars(trainer: pl.Trainer, scalars: Mapping[str, float], step: int) 
         logger.log_metrics(dict(scalars), step=step)
 
 
-def summary_writers(trainer: pl.Trainer) -> Iterator[SummaryWriter]:
+def summary_writers(trainer: pl.Trainer) -> Iterator["SummaryWriter"]:
     """The TensorBoard writers of this process; none on other ranks and none without a TensorBoard logger."""
     if not trainer.is_global_zero:
         return

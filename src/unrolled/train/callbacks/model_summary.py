@@ -1,4 +1,4 @@
-"""How many parameters a model has, part by part."""
+"""Parameter counts and the list of layers."""
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback

@@ -1,4 +1,4 @@
-"""Checkpoints from which a killed run goes on as if nothing had happened."""
+"""Saving checkpoints from which an interrupted run continues bit for bit."""
 
 import time
 from pathlib import Path

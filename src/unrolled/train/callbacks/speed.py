@@ -1,4 +1,4 @@
-"""How fast training goes, counted in real tokens."""
+"""Training speed in tokens per second, and peak memory."""
 
 import statistics
 import time

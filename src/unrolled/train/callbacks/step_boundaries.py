@@ -1,4 +1,4 @@
-"""Where training can be cut: between two optimizer steps, when nothing else is under way."""
+"""Boundaries between optimizer steps, where training may be saved or stopped."""
 
 import math
 

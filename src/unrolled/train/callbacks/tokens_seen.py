@@ -1,4 +1,4 @@
-"""How much a run has read, so that runs with other batches and chunks can be compared."""
+"""Tokens and documents read so far, and metrics over them."""
 
 from typing import Any
 
