@@ -5,9 +5,7 @@ import pytorch_lightning as pl
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
 from unrolled.tbptt.loader import BatchLoader
-from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
-
-EVALUATION_CHUNK = 256  # time steps; a chunk's length changes no value there, only memory
+from unrolled.tbptt.schedule import EVALUATION_CHUNK, DocumentsSchedule, Schedule, StreamSchedule
 
 
 class DocumentsDataModule(pl.LightningDataModule):

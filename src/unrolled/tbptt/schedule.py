@@ -13,6 +13,8 @@ import numpy as np
 from unrolled.data.corpus import TokenCorpus
 from unrolled.tbptt.batch import Batch, documents_batch, stream_batch
 
+EVALUATION_CHUNK = 256  # time steps of a chunk in evaluation, where its length changes no value, only memory
+
 
 class Schedule(Protocol):
     """Batches of an epoch, by number."""

@@ -1,7 +1,7 @@
 """From a checked config to the objects of a run."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from hydra.utils import instantiate
@@ -16,9 +16,11 @@ from unrolled.nn.embedding import Embedding
 from unrolled.nn.encoder import Encoder
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Pooling
-from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.tbptt.loop import Truncation
-from unrolled.train.classifier import Classifier
+
+if TYPE_CHECKING:  # using a trained network needs no Lightning, whose import takes seconds
+    from unrolled.tbptt.datamodule import DocumentsDataModule
+    from unrolled.train.classifier import Classifier
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -56,8 +58,10 @@ def _parts(config: DictConfig, vocabulary_size: int) -> tuple[Embedding, Encoder
     return embedding, encoder, pooling
 
 
-def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> Classifier:
+def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> "Classifier":
     """The network and its training that ``config`` describes."""
+    from unrolled.train.classifier import Classifier
+
     tbptt = checked.tbptt
     return Classifier(
         network=build_network(config, checked, prepared),
@@ -102,8 +106,10 @@ def _balanced(prepared: PreparedData) -> Tensor:
     return counts.sum() / (len(counts) * counts.float())
 
 
-def build_datamodule(prepared: PreparedData, checked: Config) -> DocumentsDataModule:
-    """The steps that ``checked`` describes."""
+def build_datamodule(prepared: PreparedData, checked: Config) -> "DocumentsDataModule":
+    """The batches that ``checked`` describes."""
+    from unrolled.tbptt.datamodule import DocumentsDataModule
+
     tbptt = checked.tbptt
     return DocumentsDataModule(
         prepared,

@@ -16,7 +16,7 @@ from unrolled.data.saved_tokenizer import tokenizer_from_state
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
-from unrolled.tbptt.datamodule import EVALUATION_CHUNK
+from unrolled.tbptt.schedule import EVALUATION_CHUNK
 from unrolled.train.build import build_network
 from unrolled.train.results import RunResult, load_result
 from unrolled.use.predictor import TextClassifier
