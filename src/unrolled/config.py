@@ -195,11 +195,15 @@ class Config:
 
 TYPED = {"tbptt": TBPTTConfig, "checkpoint": CheckpointConfig, "text": TextConfig}
 OPTIONAL = ("scheduler", "logger")
-GROUPS = ("embedding", "model", "pooling", "optimizer", "scheduler", "trainer", "logger")
+NETWORK = ("embedding", "model", "pooling")
+TRAINING = ("optimizer", "scheduler", "trainer", "logger")
+GROUPS = (*NETWORK, *TRAINING)
 
 
-def checked(config: DictConfig) -> Config:
+def checked(config: DictConfig, to_train: bool = True) -> Config:
     """The composed config as objects, every key, type and rule checked.
+
+    to_train: check the groups that only training needs, too, whose classes take seconds to import.
 
     A whole number where a fraction belongs becomes one in ``config`` itself, so that equal settings are equal.
 
@@ -224,11 +228,11 @@ def checked(config: DictConfig) -> Config:
     for key, section in TYPED.items():
         typed[key] = typed_values(key, section, _mapping(key, keys.get(key)))
     typed["data"] = _data_values(_mapping("data", keys.get("data")))
-    for group in GROUPS:
+    for group in GROUPS if to_train else NETWORK:
         typed[group] = _call_values(group, keys.get(group))
         if typed[group] is None and group not in OPTIONAL:
             raise UserError(f"{group}=null: a run needs one; choose one of the files in conf/{group}/")
-    if keys.get("callbacks") is not None:
+    if to_train and keys.get("callbacks") is not None:
         callbacks = _mapping("callbacks", keys["callbacks"])
         typed["callbacks"] = {name: _call_values("callbacks", given, name) for name, given in callbacks.items()}
     _write(config, typed)

@@ -107,20 +107,17 @@ def test_a_finished_run_keeps_its_best_and_last_weights_and_no_resume_point(trai
     assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-def test_help_lists_groups_and_choices() -> None:
-    shown = program("train.py", "--help").stdout
-    for part in ("model:", "lstmp", "data:", "newsgroups", "tbptt:", "trainer:"):
-        assert part in shown
-
-
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("model.proj_size=128", "model.proj_size=128"),
         ("model.hiden_size=3", "hiden_size"),
         ("optimizer.lr=-1", "Invalid learning rate: -1"),
+        ("+callbacks.x=true", "callbacks.x=true: must be null, or keys of a callback"),
+        ("callbacks.averaging.decay=3", "decay must lie between 0 and 1, got 3"),
+        ("callbacks.early_stopping.monitor=val/acc", "did you mean val/accuracy?"),
     ],
-    ids=["a rule", "a misspelt key", "what a library refuses"],
+    ids=["a rule", "a misspelt key", "what a library refuses", "no callback", "what a callback refuses", "a metric"],
 )
 def test_a_mistake_in_the_config_is_one_message_and_no_traceback(override: str, said: str, tmp_path: Path) -> None:
     done = program("train.py", override, f"output_dir={tmp_path}")

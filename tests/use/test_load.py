@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -51,3 +53,21 @@ def test_a_configuration_of_another_version_says_so(copied) -> None:
     change(copied, config=content["config"])
     with pytest.raises(UserError, match=r"is not one of this version .*unheard_of"):
         load_run(copied)
+
+
+@pytest.mark.parametrize(
+    ("statement", "unneeded"),
+    [
+        ("import unrolled.train.results", ("torch",)),
+        (
+            "import unrolled; unrolled.load(sys.argv[1]).predict(['wheat exports'])",
+            ("pytorch_lightning", "torchmetrics", "tensorboard", "matplotlib", "pandas", "sklearn"),
+        ),
+    ],
+    ids=["results", "prediction"],
+)
+def test_what_is_not_needed_is_not_imported(trained, statement, unneeded) -> None:
+    code = f"import sys; {statement}; print([name for name in {unneeded} if name in sys.modules])"
+    command = [sys.executable, "-c", code, str(trained)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

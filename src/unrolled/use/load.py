@@ -52,7 +52,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
     path = _checkpoint(result, checkpoint)
     config = saved_config(result)
     try:
-        valid = checked(config)
+        valid = checked(config, to_train=False)
     except UserError as error:
         raise UserError(
             f"the configuration of {result.directory} is not one of this version ({error}); train again"

@@ -14,19 +14,14 @@ LOGGED = tuple(f"{stage}/{name}" for stage in ("val", "train") for name in ("los
 def build_callbacks(config: DictConfig) -> list[Callback]:
     """Build the callbacks in the order of ``config.callbacks``; one that is null is left out.
 
-    Raises UserError for a value that describes no callback, for what a callback refuses, and for a ``monitor`` that no
-    run logs.
+    Raises UserError for a class that is no callback, for what a callback refuses, and for a ``monitor`` that no run
+    logs.
     """
     callbacks = []
     for name, given in (config.callbacks or {}).items():
         key = f"callbacks.{name}"
         if given is None:
             continue
-        if not isinstance(given, DictConfig) or "_target_" not in given:
-            raise UserError(
-                f"{key}={str(given).lower() if isinstance(given, bool) else given}: a callback is described by the "
-                f"class to build, {key}._target_=..., and its arguments; {key}=null leaves it out"
-            )
         callback = build(key, given)
         if not isinstance(callback, Callback):
             raise UserError(f"{key}._target_={given._target_}: this is no callback of Lightning")
