@@ -17,6 +17,7 @@ POOLINGS: dict[str, type[Pooling]] = {"last": Last, "mean": Mean, "max": Max, "c
 __all__ = [
     "IMPLEMENTATIONS",
     "POOLINGS",
+    "build_encoder",
     "gru",
     "lstm",
     "lstm_per_gate",

@@ -1,5 +1,6 @@
 """Every model of conf/model is built, runs, and has as many parameters as the formulas say."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,3 +67,21 @@ def test_only_an_lstm_has_a_projection(make: Callable[..., Encoder]) -> None:
 def test_the_linear_control_takes_nothing_of_a_recurrence() -> None:
     with pytest.raises(ValueError, match="one linear layer"):
         build.memoryless(E, H, num_layers=2)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"engine": "turbo"}, "model.engine=turbo: choose one of auto, eager, fused"),
+        ({"engine": "fused", "zoneout_hidden": 0.1}, "model.zoneout_hidden=0.1: only the engine eager has zoneout"),
+        ({"engine": "fused", "implementation": "official"}, "model.engine=fused: torch.nn runs itself"),
+    ],
+)
+def test_an_engine_that_does_not_fit_is_refused(keys: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        build.lstm(E, H, **keys)
+
+
+def test_a_cell_of_ones_own_has_no_fused_engine() -> None:
+    with pytest.raises(ValueError, match=r"it has no equations of unrolled\.nn\.cells\.MGUCell"):
+        build.build_encoder(E, H, "unrolled.nn.cells.MGUCell", engine="fused")

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.nn.utils import prune
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled
+from unrolled.nn.cells import MGUCell
+from unrolled.nn.engines.fused import version
 
 E, H, P, B, T = 3, 5, 2, 4, 6  # all different, so that a transposed axis fails
 
@@ -30,12 +33,21 @@ PAIRS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
 KINDS = pytest.mark.parametrize("kind", PAIRS)
 
 
+@pytest.fixture(params=["eager", "auto"], autouse=True)
+def _engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with each engine: `auto` is `fused` wherever that can be had."""
+    monkeypatch.setattr(sys.modules[__name__], "ENGINE", request.param)
+
+
+ENGINE = "auto"
+
+
 def twins(kind: str, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """Ours and torch's module with the same weights, because with the same seed."""
     both = []
-    for make in PAIRS[kind]:
+    for make, engine in zip(PAIRS[kind], ({"engine": ENGINE}, {}), strict=True):
         torch.manual_seed(0)
-        both.append(make(*args, **kwargs))
+        both.append(make(*args, **kwargs, **engine))
     return both[0], both[1]
 
 
@@ -184,7 +196,7 @@ def test_state_dicts_go_both_ways_and_attributes_agree(kind: str) -> None:
     for a, b in zip(ours.all_weights, theirs.all_weights, strict=True):
         for w_ours, w_theirs in zip(a, b, strict=True):
             assert torch.equal(w_ours, w_theirs)
-    assert repr(ours) == repr(theirs)
+    assert repr(ours).replace(", engine=eager", "") == repr(theirs)
     assert list(ours.modules()) == [ours]
     names = ["mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
     for name in [*names, "proj_size"]:
@@ -306,6 +318,7 @@ def test_gradients_can_be_differentiated_again(kind: str) -> None:
 @KINDS
 def test_compiled_values_and_gradients_equal_eager(kind: str) -> None:
     """The compiler is given the loop whole: no graph break on the way."""
+    torch._dynamo.reset()  # or the nets of other tests count as recompilations
     net, _ = twins(kind, E, H)
     x = torch.randn(3, B, E)
     fast = torch.compile(net, backend="aot_eager", fullgraph=True)
@@ -316,7 +329,7 @@ def test_compiled_values_and_gradients_equal_eager(kind: str) -> None:
 
 @KINDS
 def test_under_bfloat16_autocast_the_state_stays_in_float32(kind: str) -> None:
-    """Products are made in bfloat16; what is summed up over the steps is not."""
+    """Eager makes products in bfloat16, and what is summed up over the steps is not; fused stays in float32."""
     ours, _ = twins(kind, E, H, 2, bidirectional=True)
     x = torch.randn(T, B, E)
     exact = ours(x)
@@ -325,4 +338,22 @@ def test_under_bfloat16_autocast_the_state_stays_in_float32(kind: str) -> None:
         from_lower = ours(x.bfloat16(), None)[1]
     assert {s.dtype for s in (*flat(state), *flat(from_lower))} == {torch.float32}
     torch.testing.assert_close((y, state), exact, atol=3e-2, rtol=0)
-    assert not torch.equal(y, exact[0]), "no product was made in bfloat16"
+    assert torch.equal(y, exact[0]) == (ENGINE == "auto"), "products of eager are made in bfloat16"
+
+
+@KINDS
+def test_the_engine_that_ran_can_be_asked_for(kind: str) -> None:
+    ours, _ = twins(kind, E, H)
+    assert ours.engines_run == set()
+    ours(torch.randn(T, B, E))
+    (ran,) = ours.engines_run
+    assert ran == ("eager" if ENGINE == "eager" else f"fused ({version()})")
+
+
+def test_an_engine_that_cannot_be_had_is_refused() -> None:
+    with pytest.raises(ValueError, match="engine must be one of auto, eager, fused, got 'turbo'"):
+        unrolled.GRU(E, H, engine="turbo")
+    with pytest.raises(ValueError, match=r"engine=fused has the equations of .* not those of MGUCell"):
+        unrolled.Recurrence(MGUCell, E, H, engine="fused")
+    with pytest.raises(RuntimeError, match=r"engine=fused: .* meta; choose engine=auto"):
+        unrolled.GRU(E, H, engine="fused", device="meta")(torch.randn(T, B, E, device="meta"))

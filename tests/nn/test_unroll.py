@@ -1,10 +1,12 @@
 """The loop over time, on a step whose result can be written down."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from unrolled.nn.cells import State
-from unrolled.nn.unroll import unroll, unroll_packed
+from unrolled.nn.unroll import read_packed, unroll
 
 
 def halve_and_add(x: Tensor, state: State) -> State:
@@ -32,7 +34,7 @@ def test_packed_rows_start_with_their_own_state_and_end_with_their_own_last_one(
     x, h = torch.randn(5, 4, 2), torch.randn(4, 2)
     packed = torch.cat([x[t, :n] for t, n in enumerate(sizes)])
     for reverse in (False, True):
-        y, (last,) = unroll_packed(halve_and_add, packed, sizes, (h,), reverse)
+        y, (last,) = read_packed(partial(unroll, halve_and_add, reverse=reverse), packed, sizes, (h,), reverse)
         steps = y.split(sizes)
         for row, length in enumerate(lengths):
             own, (own_last,) = unroll(halve_and_add, x[:length, row : row + 1], (h[row : row + 1],), reverse)
@@ -47,5 +49,5 @@ def test_no_row_is_stepped_past_its_end() -> None:
         seen.append(len(x))
         return halve_and_add(x, state)
 
-    unroll_packed(step, torch.randn(7, 2), [3, 3, 1], (torch.zeros(3, 2),))
+    read_packed(partial(unroll, step), torch.randn(7, 2), [3, 3, 1], (torch.zeros(3, 2),))
     assert seen == [3, 3, 1]

@@ -13,7 +13,7 @@ from unrolled.nn.encoder import Encoder
 from unrolled.nn.layer import Layer
 from unrolled.nn.memoryless import Memoryless
 from unrolled.nn.official import Official
-from unrolled.nn.recurrence import Recurrence
+from unrolled.nn.recurrence import ENGINES, Engine, Recurrence
 
 IMPLEMENTATIONS = ("handwritten", "official")
 
@@ -44,6 +44,7 @@ def build_encoder(
     proj_size: int = 0,
     shortcut: bool = False,
     implementation: str = "handwritten",
+    engine: Engine = "auto",
     input_dropout: float = 0.0,
     layer_dropout: float = 0.0,
     cell_options: dict[str, Any] | None = None,
@@ -62,6 +63,7 @@ def build_encoder(
         proj_size: P, features of an LSTM's projected output; 0 for none
         shortcut: each direction's outputs have its inputs beside them
         implementation: `handwritten` or `official` (torch.nn)
+        engine: how a handwritten recurrence is executed (see `Extras`)
         input_dropout, layer_dropout: share of features zeroed before the first and before every other layer, the same
             ones at all steps of a document
         cell_options: further arguments of a cell of one's own
@@ -78,11 +80,14 @@ def build_encoder(
         dropout=dropout,
         proj_size=proj_size,
         implementation=implementation,
+        engine=engine,
         input_dropout=input_dropout,
         layer_dropout=layer_dropout,
         **options,
     )
-    recurrence = _recurrence(cell, hidden_size, proj_size, implementation, {**options, **(cell_options or {})})
+    recurrence = _recurrence(
+        cell, hidden_size, proj_size, implementation, {"engine": engine, **options, **(cell_options or {})}
+    )
     layers: list[Layer] = []
     size = input_size
     for number in range(num_layers):
@@ -141,6 +146,18 @@ def check_keys(cell: str, **keys: Any) -> None:
         raise ValueError(f"model.implementation={implementation}: choose one of {', '.join(IMPLEMENTATIONS)}")
     if implementation == "official":
         _check_official(cell, keys)
+    engine = keys.get("engine", "auto")
+    if engine not in ENGINES:
+        raise ValueError(f"model.engine={engine}: choose one of {', '.join(ENGINES)}")
+    if engine == "fused":
+        for name in ("zoneout_hidden", "zoneout_cell"):
+            if keys.get(name):
+                raise ValueError(
+                    f"model.{name}={keys[name]}: only the engine eager has zoneout; leave model.engine at auto"
+                )
+        if implementation == "official" or cell not in KINDS:
+            what = "torch.nn runs itself" if implementation == "official" else f"it has no equations of {cell}"
+            raise ValueError(f"model.engine=fused: {what}; leave model.engine at auto")
     proj_size, hidden_size = keys.get("proj_size", 0), keys.get("hidden_size", 1)
     if cell in ("rnn", "gru", "memoryless") and proj_size:
         what = {"rnn": "an RNN", "gru": "a GRU", "memoryless": "a linear map"}[cell]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,20 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.nn.autocast import autocast_dtype
 from unrolled.nn.cells import Cell, State
 from unrolled.nn.checks import check_arguments, check_input, check_rate, check_state
-from unrolled.nn.unroll import Step, unroll, unroll_packed
+from unrolled.nn.engines.fused import fused, fused_kind, unsupported, version
+from unrolled.nn.unroll import Reads, Step, read_packed, unroll
 from unrolled.nn.zoneout import zoned
+
+Engine = Literal["auto", "eager", "fused"]
+ENGINES = get_args(Engine)
 
 
 class Extras(TypedDict, total=False):
-    """What every recurrence takes besides torch.nn's arguments, by keyword; all off by default.
+    """What every recurrence takes besides torch.nn's arguments, by keyword; all but the engine off by default.
 
+    engine (str): how the recurrence is executed. `eager` is autograd through the loop over time, the executable
+        specification; `fused` is the backward derived by hand, in native code where a compiler is found, for RNN, LSTM
+        and GRU on a CPU; `auto` (default) takes `fused` where it can and `eager` elsewhere.
     orthogonal (bool): the recurrent weights start as random orthogonal matrices, one per gate (Saxe, McClelland &
         Ganguli 2014).
     learned_state (bool): the initial state is a parameter per layer and direction, first zero, instead of zeros
@@ -28,9 +35,10 @@ class Extras(TypedDict, total=False):
     zoneout_hidden, zoneout_cell (float): probability for a unit of h, or c, to keep its value for a step (Krueger et
         al. 2017).
 
-    All but the first two act in training only, save zoneout, which in evaluation takes the expectation.
+    What is dropped or kept acts in training only, save zoneout, which in evaluation takes the expectation.
     """
 
+    engine: Engine
     orthogonal: bool
     learned_state: bool
     weight_dropout: float
@@ -86,6 +94,7 @@ class Recurrence(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
+        engine: Engine = "auto",
         weight_dropout: float = 0.0,
         zoneout_hidden: float = 0.0,
         zoneout_cell: float = 0.0,
@@ -104,6 +113,7 @@ class Recurrence(nn.Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size: int = cell_options.get("proj_size", 0)
+        self.engine = engine
         self.weight_dropout = weight_dropout
         self.zoneout_hidden = zoneout_hidden
         self.zoneout_cell = zoneout_cell
@@ -123,6 +133,15 @@ class Recurrence(nn.Module):
                 for weight, shape in one.weight_shapes().items():
                     parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(f"{weight}{suffix}", parameter)
+        self._fused_kind = fused_kind(cells[0]) if not (zoneout_hidden or zoneout_cell) else None
+        if engine not in ENGINES:
+            raise ValueError(f"{name}: engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+        if engine == "fused" and self._fused_kind is None:
+            raise ValueError(
+                f"{name}: engine=fused has the equations of RNNCell, LSTMCell and GRUCell without zoneout, not those "
+                f"of {cell.__name__}; choose engine=auto or eager"
+            )
+        self.engines_run: set[str] = set()  # which have executed this recurrence: eager, fused (native), fused (python)
         self._cells = tuple(cells)  # in a tuple, so that they are no submodules: the weights live here
         self._state_sizes = cells[0].state_sizes
         if zoneout_cell and len(self._state_sizes) < 2:
@@ -216,19 +235,47 @@ class Recurrence(nn.Module):
         Returns:
             outputs (K, B, D) or (N, D), and the state after the last step
         """
+        first = tuple(s[0] for s in state)
+        weights = self._weights_now(k)
+        reverse = self.bidirectional and k % 2 == 1
+        reads = self._fused(k, x, first, weights, reverse)
+        if not torch.compiler.is_compiling():
+            self.engines_run.add(f"fused ({version()})" if reads else "eager")
+        reads = reads or self._eager(k, weights, reverse)
+        if batch_sizes is None:
+            outputs, last = reads(x, first)
+        else:
+            outputs, last = read_packed(reads, x, batch_sizes, first, reverse)
+        return outputs, tuple(s.unsqueeze(0) for s in last)
+
+    def _eager(self, k: int, weights: dict[str, Tensor], reverse: bool) -> Reads:
+        """The loop over time, one step of the cell after another."""
         cell = self._cells[k]
-        w = cell.prepare(self._weights_now(k, x))
+        lower = autocast_dtype(next(iter(weights.values())).device.type)
+        if lower is not None:  # once here, or autocast would do it again at every step
+            weights = {
+                name: w.to(lower) if w.dim() == 2 and w.dtype == torch.float32 else w for name, w in weights.items()
+            }
+        w = cell.prepare(weights)
         step: Step = partial(cell.step, w=w)
         if self.zoneout_hidden or self.zoneout_cell:
-            step = zoned(step, (self.zoneout_hidden, self.zoneout_cell)[: len(state)], self.training)
-        inputs = cell.from_input(x, w)  # one product for all steps
-        first = tuple(s[0] for s in state)
-        reverse = self.bidirectional and k % 2 == 1
-        if batch_sizes is None:
-            outputs, last = unroll(step, inputs, first, reverse)
-        else:
-            outputs, last = unroll_packed(step, inputs, batch_sizes, first, reverse)
-        return outputs, tuple(s.unsqueeze(0) for s in last)
+            rates = (self.zoneout_hidden, self.zoneout_cell)[: len(self._state_sizes)]
+            step = zoned(step, rates, self.training)
+        return lambda x, state: unroll(step, cell.from_input(x, w), state, reverse)  # one input product for all steps
+
+    def _fused(self, k: int, x: Tensor, state: State, weights: dict[str, Tensor], reverse: bool) -> Reads | None:
+        """The engine `fused`, where it is wanted and can be had."""
+        kind = self._fused_kind
+        if kind is None or self.engine == "eager":
+            return None
+        reason = unsupported(x, state, weights)
+        if reason:
+            if self.engine == "fused":
+                raise RuntimeError(f"{type(self).__name__}: engine=fused: {reason}; choose engine=auto")
+            return None
+        nonlinearity = getattr(self._cells[k], "nonlinearity", "tanh")
+        twice = partial(self._eager, k, weights, reverse)
+        return lambda x, state: fused(kind, x, state, weights, nonlinearity, reverse, twice)
 
     # ---- called like torch.nn's modules -----------------------------------------------------------------------------
 
@@ -314,9 +361,8 @@ class Recurrence(nn.Module):
             x = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
         return x, tuple(torch.cat(s) for s in zip(*after, strict=True))
 
-    def _weights_now(self, k: int, x: Tensor) -> dict[str, Tensor]:
+    def _weights_now(self, k: int) -> dict[str, Tensor]:
         """The weights of one layer and direction as they are at this moment, recurrent ones with dropped elements."""
-        lower = autocast_dtype(x.device.type)
         weights = {}
         for weight, name in self._weight_names[k].items():
             value: Tensor = getattr(self, name)
@@ -324,8 +370,6 @@ class Recurrence(nn.Module):
                 if name not in self._weight_masks:
                     self.draw_weight_masks()
                 value = value * self._weight_masks[name]
-            if lower is not None and value.dim() == 2 and value.dtype == torch.float32:
-                value = value.to(lower)  # once here, or autocast would do it again at every step
             weights[weight] = value
         return weights
 
@@ -340,7 +384,7 @@ class Recurrence(nn.Module):
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}"]
         defaults: dict[str, Any] = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0}
-        defaults |= {"bidirectional": False, "weight_dropout": 0, "zoneout_hidden": 0, "zoneout_cell": 0}
-        defaults |= {"learned_state": False}
+        defaults |= {"bidirectional": False, "engine": "auto", "weight_dropout": 0, "learned_state": False}
+        defaults |= {"zoneout_hidden": 0, "zoneout_cell": 0}
         parts += [f"{key}={getattr(self, key)}" for key, default in defaults.items() if getattr(self, key) != default]
         return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""A cell unrolled over time: the only loop over time that there is."""
+"""A cell unrolled over time: the engine `eager`, and rows of unequal length for every engine."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -10,6 +10,9 @@ from unrolled.nn.cells import State
 
 Step = Callable[[Tensor, State], State]
 """One step of a recurrence whose weights are bound: its share of the input and a state -> the next state."""
+
+Reads = Callable[[Tensor, State], tuple[Tensor, State]]
+"""A recurrence whose weights are bound: a dense chunk (K, B, E) and a state -> outputs (K, B, S), the last state."""
 
 
 def unroll(step: Step, inputs: Tensor, state: State, reverse: bool = False) -> tuple[Tensor, State]:
@@ -36,39 +39,39 @@ def unroll(step: Step, inputs: Tensor, state: State, reverse: bool = False) -> t
     return torch.stack(outputs), state
 
 
-def unroll_packed(
-    step: Step, inputs: Tensor, batch_sizes: Sequence[int], state: State, reverse: bool = False
+def read_packed(
+    read: Reads, x: Tensor, batch_sizes: Sequence[int], state: State, reverse: bool = False
 ) -> tuple[Tensor, State]:
-    """The same for rows of unequal length, without reading a padded step.
+    """Read rows of unequal length, without reading a padded step.
 
     Rows are sorted by length, longest first, and stored step after step, each step only the rows that have it: the
-    layout of `torch.nn.utils.rnn.PackedSequence`. All steps with the same number of rows are one dense piece. Forward,
-    finished rows leave between pieces; in reverse, rows enter at their own last step.
+    layout of `torch.nn.utils.rnn.PackedSequence`. All steps with the same number of rows are one dense stretch.
+    Forward, finished rows leave between stretches; in reverse, rows enter at their own last step.
 
     Args:
-        step: as for `unroll`
-        inputs: (N, G), N steps of all rows together
+        read: a recurrence over one dense stretch, in the direction that `reverse` says
+        x: (N, E), N steps of all rows together
         batch_sizes: number of rows at each step, never rising
         state: before each row's first step; (B, S) each, B = batch_sizes[0]
         reverse: from each row's last step to its first
 
     Returns:
-        outputs (N, S), in the order of `inputs`, and the state after each row's last step taken, (B, S) each
+        outputs (N, S), in the order of `x`, and the state after each row's last step taken, (B, S) each
     """
-    pieces = [(rows, len(list(same))) for rows, same in groupby(batch_sizes)]  # rows and steps of each
-    parts = inputs.split([rows * steps for rows, steps in pieces])
-    order = range(len(pieces) - 1, -1, -1) if reverse else range(len(pieces))
+    stretches = [(rows, len(list(same))) for rows, same in groupby(batch_sizes)]  # rows and steps of each
+    parts = x.split([rows * steps for rows, steps in stretches])
+    order = range(len(stretches) - 1, -1, -1) if reverse else range(len(stretches))
     first, outputs, finished = state, [], []
-    state = tuple(s[: pieces[order[0]][0]] for s in first)
+    state = tuple(s[: stretches[order[0]][0]] for s in first)
     for k in order:
-        rows, steps = pieces[k]
+        rows, steps = stretches[k]
         present = state[0].shape[0]
         if rows < present:
             finished.append(tuple(s[rows:] for s in state))
             state = tuple(s[:rows] for s in state)
         elif rows > present:
             state = tuple(torch.cat([s, s0[present:rows]]) for s, s0 in zip(state, first, strict=True))
-        y, state = unroll(step, parts[k].view(steps, rows, parts[k].shape[-1]), state, reverse)
+        y, state = read(parts[k].view(steps, rows, parts[k].shape[-1]), state)
         outputs.append(y.flatten(0, 1))
     if reverse:
         outputs.reverse()

@@ -14,12 +14,22 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from unrolled.nn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from unrolled.nn.engines import native, reference
 
 State = tuple[Tensor, ...]
 Version = Literal["native", "python"]
 Results = tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]
 """Outputs and the state after the last step; what the backward needs besides the arguments."""
+
+
+Kind = Literal["RNN", "LSTM", "GRU"]
+
+
+def fused_kind(cell: Cell) -> Kind | None:
+    """Which of the equations here are those of ``cell``; None for another cell."""
+    kinds: dict[type[Cell], Kind] = {RNNCell: "RNN", LSTMCell: "LSTM", GRUCell: "GRU"}
+    return kinds.get(type(cell))
 
 
 def version() -> Version:
@@ -57,18 +67,20 @@ def unsupported(x: Tensor, state: State, weights: Mapping[str, Tensor]) -> str:
 
 
 def fused(
-    kind: Literal["RNN", "LSTM", "GRU"],
+    kind: Kind,
     x: Tensor,
     state: State,
     weights: Mapping[str, Tensor],
     nonlinearity: str = "tanh",
     reverse: bool = False,
+    eager: Callable[[], Callable[[Tensor, State], Any]] | None = None,
     version: Version | None = None,
 ) -> tuple[Tensor, State]:
     """Read one chunk with one layer in one direction.
 
     All products and sums are computed in the weights' dtype, under bfloat16 autocast too, and outputs and state have
-    that dtype. There is no second derivative: a backward with `create_graph` raises a RuntimeError.
+    that dtype. A backward with `create_graph` goes through `eager`, since the derivation by hand has no second
+    derivative; without `eager` it raises a RuntimeError.
 
     Args:
         kind: which equations; an LSTM with a weight_hr is projected
@@ -78,6 +90,7 @@ def fused(
             as torch.nn has them
         nonlinearity: of an RNN: tanh, relu or identity
         reverse: from the last step to the first
+        eager: gives the same recurrence with these weights, as a function of x and state that autograd sees through
         version: `native` or `python`; None: native if it can be built
 
     Returns:
@@ -98,11 +111,42 @@ def fused(
     dtype = weights["weight_hh"].dtype
     inputs = [x.to(dtype), *(s.to(dtype) for s in state), *(weights.get(name) for name in names)]
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
-        outputs, *after = function.apply(*how, *inputs)
+        again = None if eager is None else functools.partial(_differentiate_again, eager, len(state), inputs)
+        outputs, *after = function.apply(_Loops(loops, again), *how[1:], *inputs)
     else:
         with torch.autocast("cpu", enabled=False):
             outputs, *after = function.run(*how, False, *inputs)[0]
     return outputs, tuple(after)
+
+
+class _Loops:
+    """The loops' functions, and how to differentiate what they compute through autograd."""
+
+    def __init__(self, functions: Any, again: Callable[..., Any] | None) -> None:
+        self.functions = functions
+        self.again = again
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.functions, name)
+
+
+def _differentiate_again(
+    eager: Callable[[], Callable[[Tensor, State], Any]],
+    states: int,
+    inputs: list[Tensor | None],
+    ctx: Any,
+    grads: tuple[Tensor | None, ...],
+) -> tuple[Any, ...]:
+    """The gradients of ``inputs`` as functions that can be differentiated: the eager loop is run once more."""
+    x, state = inputs[0], tuple(inputs[1 : 1 + states])
+    outputs, after = eager()(x, state)  # type: ignore[arg-type]
+    pairs = [(value, grad) for value, grad in zip((outputs, *after), grads, strict=True) if grad is not None]
+    asked = ctx.needs_input_grad[-len(inputs) :]
+    wanted = [tensor for tensor, needed in zip(inputs, asked, strict=True) if needed and tensor is not None]
+    values, by_values = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(values, wanted, by_values, create_graph=True, allow_unused=True))
+    others = len(ctx.needs_input_grad) - len(inputs)
+    return (*[None] * others, *(next(found) if needed else None for needed in asked))
 
 
 def _by_hand(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,9 +155,12 @@ def _by_hand(backward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(backward)
     def checked(ctx: Any, *grads: Tensor | None) -> Any:
         if torch.is_grad_enabled():
-            raise RuntimeError(
-                "The engine fused has no second derivative, which create_graph=True asks for: use the engine eager."
-            )
+            again = ctx.how[0].again
+            if again is None:
+                raise RuntimeError(
+                    "The engine fused has no second derivative, which create_graph=True asks for: use the engine eager."
+                )
+            return again(ctx, grads)
         with torch.autocast("cpu", enabled=False):
             return backward(ctx, *grads)
 
