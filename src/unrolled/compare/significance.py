@@ -31,11 +31,9 @@ def right_alone(first: RunResult, second: RunResult) -> tuple[int, int] | None:
     None where they have not saved predictions of the same documents.
     """
     one, two = load_predictions(first), load_predictions(second)
-    if one is None or two is None:
+    if one is None or two is None or not one[["ids", "labels"]].equals(two[["ids", "labels"]]):
         return None
-    if not (np.array_equal(one["ids"], two["ids"]) and np.array_equal(one["labels"], two["labels"])):
-        return None
-    right_one, right_two = one["predicted"] == one["labels"], two["predicted"] == two["labels"]
+    right_one, right_two = one.predicted == one.labels, two.predicted == two.labels
     return int((right_one & ~right_two).sum()), int((~right_one & right_two).sum())
 
 

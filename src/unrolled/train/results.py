@@ -14,13 +14,15 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.errors import RefusedDataError, UserError
 from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
 
@@ -259,19 +261,16 @@ def save_predictions(
     return path
 
 
-def load_predictions(run: RunResult) -> dict[str, NDArray[Any]] | None:
-    """``ids``, ``labels``, ``predicted`` (names, as arrays of str) and ``probability``, by id; None where not saved."""
+def load_predictions(run: RunResult) -> "pd.DataFrame | None":
+    """Columns ``ids``, ``labels``, ``predicted`` (names) and ``probability``, sorted by id; None where not saved."""
+    import pandas as pd  # slow to import, and training does not need it
+
     path = run.directory / (run.predictions or PREDICTIONS_FILE)
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = sorted(csv.DictReader(lines), key=lambda row: int(row["id"]))
-    return {
-        "ids": np.array([int(row["id"]) for row in rows], dtype=np.int64),
-        "labels": np.array([row["label"] for row in rows], dtype=str),
-        "predicted": np.array([row["predicted"] for row in rows], dtype=str),
-        "probability": np.array([float(row["probability"]) for row in rows]),
-    }
+    columns, texts = ["ids", "labels", "predicted", "probability"], {"labels": str, "predicted": str}
+    table = pd.read_csv(path, names=columns, header=0, dtype=texts, keep_default_na=False)
+    return table.sort_values("ids", ignore_index=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
