@@ -61,7 +61,7 @@ def row(result: RunResult) -> Row:
     config, epochs = result.config, result.history
     return Row(
         data=result.data,
-        pooling=config["pooling"]["name"],
+        pooling=config["pooling"]["_target_"].rpartition(".")[2].lower(),
         chunk_len=config["tbptt"]["chunk_len"],
         seed=config["seed"],
         test_accuracy=result.metrics["test/accuracy"],
