@@ -133,7 +133,7 @@ def build(key: str, config: DictConfig | None, **known: Any) -> Any:
         return None
 
     def refused(error: Exception) -> UserError:
-        said = str(error.__cause__ or error).strip()
+        said = " ".join(str(error.__cause__ or error).split())
         if key == "trainer" and re.search("accelerator|device|cuda|gpu", said, re.IGNORECASE):
             said = f"{said}; trainer=auto takes the device that there is"
         if said.startswith(f"{key}."):
