@@ -105,6 +105,8 @@ KEYS = st.fixed_dictionaries(
     optional={
         "text_column": st.one_of(COLUMN, st.lists(st.sampled_from(["text", 1, 2]), max_size=2)),
         "label_column": COLUMN,
+        "group_column": COLUMN,
+        "valid_part": st.sampled_from(["random", "first", "last"]),
         "delimiter": st.sampled_from([None, ",", "tab", ";", "x", "é", " "]),
         "quoting": st.booleans(),
         "header": st.booleans(),

@@ -139,13 +139,13 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
     duplicates = splits["train"]["duplicates"]
     if duplicates:
         found.append(f"{duplicates} of {splits['train']['documents']} texts of train occur there more than once")
-    for split in ("valid", "test"):
+    for split, name in (("valid", "validation"), ("test", "test")):
         if splits[split]["in_train"]:
             known = f"{splits[split]['in_train']} of {splits[split]['documents']} texts of {split}"
-            found.append(f"{known} stand in train too, token for token; {split} figures will be too good")
+            found.append(f"{known} stand in train too, token for token; {name} figures will be too good")
         if splits[split]["groups_in_train"]:
             known = f"{splits[split]['groups_in_train']} of {splits[split]['documents']} documents of {split}"
-            found.append(f"{known} are of groups that stand in train too; {split} figures will be too good")
+            found.append(f"{known} are of groups that stand in train too; {name} figures will be too good")
     if "vectors" in summary and summary["vectors"]["tokens"] < VECTORS_SHARE:
         found.append(
             f"{summary['vectors']['file']} has vectors for {summary['vectors']['tokens']:.0%} of the known tokens of "

@@ -83,12 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     to_pipe = target == "-" and "output_format" not in given and form in OUTPUTS
     out_form = form if to_pipe else format_of(target, given.get("output_format"), "output_format", OUTPUTS)
     file = STANDARD_INPUT if source == "-" else existing_file(source, "input", once=True)
-    if (
-        "-" not in (source, target)
-        and Path(target).exists()
-        and Path(source).exists()
-        and Path(target).samefile(source)
-    ):
+    if "-" not in (source, target) and Path(target).exists() and Path(target).samefile(file):
         raise UserError(f"output={target} is the input itself, which would be lost; give another name")
     from unrolled.use.load import load  # not at the top: it imports torch
 
