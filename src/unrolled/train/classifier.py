@@ -62,6 +62,7 @@ class Classifier(pl.LightningModule):
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._waiting: CarriedState | None = None  # of a stream, between two batches
+        self._answers: list[tuple[Tensor, Tensor]] = []  # predicted and true classes of the epoch's documents so far
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(len(class_names), average="micro", validate_args=False),
@@ -106,9 +107,11 @@ class Classifier(pl.LightningModule):
             ended, labels = logits[batch.ended_rows], batch.labels[batch.ended_rows]
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(batch.num_documents, 1), sync_dist=True)
         if len(ended):
-            self.train_metrics.update(ended.detach(), labels)
-            accuracy = (ended.detach().argmax(1) == labels).float().mean()
-            self.log("accuracy", accuracy, prog_bar=True, logger=False, batch_size=len(ended))
+            predicted = ended.detach().argmax(1)
+            self._answers.append((predicted, labels))  # metrics are computed at the epoch's end, not in each step
+            self.log(
+                "accuracy", (predicted == labels).float().mean(), prog_bar=True, logger=False, batch_size=len(ended)
+            )
         return loss
 
     def on_fit_start(self) -> None:
@@ -122,16 +125,14 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """An epoch's stream rows start with new documents."""
         self._waiting = None
+        self._answers = []
 
     def running_state(self) -> dict[str, Any]:
         """What training in mid-epoch needs besides the weights, as plain containers of tensors."""
         waiting = self._waiting
         return {
             "stream": None if waiting is None else (waiting.state, waiting.masks, waiting.pooled),
-            "metrics": {
-                name: (dict(metric.metric_state), metric._update_count)
-                for name, metric in self.train_metrics.items(keep_base=True)
-            },
+            "answers": _joined(self._answers),
         }
 
     def load_running_state(self, state: dict[str, Any]) -> None:
@@ -139,13 +140,13 @@ class Classifier(pl.LightningModule):
         state = move_data_to_device(state, self.device)
         waiting = state["stream"]
         self._waiting = None if waiting is None else CarriedState(*(tuple(part) for part in waiting))
-        for name, metric in self.train_metrics.items(keep_base=True):
-            values, metric._update_count = state["metrics"][name]
-            for key, value in values.items():
-                setattr(metric, key, value)
+        self._answers = [] if state["answers"] is None else [state["answers"]]
 
     def on_train_epoch_end(self) -> None:
         """Training accuracy and F1 of the epoch, as the model was when it read each document."""
+        answers = _joined(self._answers)
+        if answers is not None:  # one of several devices may have had no document
+            self.train_metrics.update(*answers)
         self.log_dict(self.train_metrics.compute())
         self.train_metrics.reset()
 
@@ -225,3 +226,11 @@ class Classifier(pl.LightningModule):
         self.log(name, loss, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         return logits
+
+
+def _joined(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | None:
+    """Predicted and true classes, (N,) each; None where there is no document."""
+    if not answers:
+        return None
+    predicted, labels = (torch.cat(part) for part in zip(*answers, strict=True))
+    return predicted, labels
