@@ -33,7 +33,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import Profiler
 from torch import Tensor
 
-from unrolled.config import checked, register
+from unrolled.cli import register_resolver
+from unrolled.config import checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.batch import Batch
@@ -360,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_intermixed_args(arguments)
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    register()
+    register_resolver()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         fixed = ["name=profile", "threads=1", "callbacks.progress_bar=null", "trainer.accelerator=cpu"]
         config = compose("config", [*fixed, *given.overrides])
