@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import unrolled
+from unrolled.nn.engines import fused as engine
 from unrolled.nn.engines import native, reference
 from unrolled.nn.engines.fused import Version, fused, unsupported, version
 
-VERSIONS: list[Version] = ["native", "python"]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
@@ -78,11 +78,14 @@ def name(value: Any) -> str:
     return str(value).removeprefix("torch.")
 
 
-@pytest.fixture(params=VERSIONS)
-def which(request: pytest.FixtureRequest) -> Version:
-    if request.param == "native" and native.reason_missing():
+@pytest.fixture(params=[("native", "one block"), ("native", "many blocks"), ("python", "many blocks")], ids=" ".join)
+def which(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Version:
+    version, blocks = request.param
+    if version == "native" and native.reason_missing():
         pytest.skip(native.reason_missing())
-    return request.param
+    if blocks == "many blocks":
+        monkeypatch.setattr(engine, "BLOCK_BYTES", 5_000)  # between 1 and 6 steps of the small cases below
+    return version
 
 
 @pytest.fixture

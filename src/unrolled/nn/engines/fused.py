@@ -7,6 +7,7 @@ none can be built, Python (reference.py); the derivation is in the latter.
 
 import functools
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -181,11 +182,14 @@ class _RNN(torch.autograd.Function):
         bias_ih: Tensor | None,
         bias_hh: Tensor | None,
     ) -> Results:
-        outputs = _input_product(x, weight_ih)
-        loops.rnn_forward(
-            outputs, _sum(bias_ih, bias_hh), weight_hh.contiguous(), h0.contiguous(), nonlinearity, reverse
-        )
-        return (outputs, outputs[_last(reverse)].clone()), ()
+        bias, U, h = _sum(bias_ih, bias_hh), weight_hh.contiguous(), h0.contiguous()
+        outputs = x.new_empty(*x.shape[:2], h0.shape[1])
+        for steps in _blocks(outputs, h0.shape[1], reverse):
+            part = outputs[steps]
+            _input_product(x[steps], weight_ih, part)
+            loops.rnn_forward(part, bias, U, h, nonlinearity, reverse)
+            h = part[_last(reverse)]
+        return (outputs, h.clone()), ()
 
     @staticmethod
     def forward(ctx: Any, loops: Any, reverse: bool, nonlinearity: int, *inputs: Any) -> Any:
@@ -202,13 +206,20 @@ class _RNN(torch.autograd.Function):
         loops, reverse, nonlinearity = ctx.how
         x, h0, weight_ih, weight_hh, outputs = ctx.saved_tensors
         need_x, _, need_ih, need_hh, *need_biases = ctx.needs_input_grad[3:]
-        da = torch.empty_like(outputs)
-        dh = _start(grad_last, h0)
-        db = weight_hh.new_empty(len(weight_hh)) if any(need_biases) else None
-        loops.rnn_backward(outputs, weight_hh.contiguous(), _rows(grad_outputs), dh, da, db, nonlinearity, reverse)
-        dx, dW = _input_gradients(da, x, weight_ih, need_x, need_ih)
-        dU = _recurrent_gradient(da, outputs, h0, reverse) if need_hh else None
-        return None, None, None, dx, dh, dW, dU, db, db
+        dy, dh, U = _rows(grad_outputs), _start(grad_last, h0), weight_hh.contiguous()
+        dx = x.new_empty(x.shape) if need_x else None
+        dW, dU = _WeightGradient(weight_ih, need_ih), _WeightGradient(weight_hh, need_hh)
+        db = weight_hh.new_zeros(len(weight_hh)) if any(need_biases) else None
+        blocks = _blocks(outputs, h0.shape[1], reverse)
+        room = _room(outputs, h0.shape[1], blocks)
+        for steps in reversed(blocks):
+            da = _part(room, steps)
+            part = None if dy is None else dy[steps]
+            loops.rnn_backward(outputs[steps], U, part, dh, da, db, nonlinearity, reverse)
+            _input_gradient(da, weight_ih, dx, steps)
+            dW.add(x[steps], da)
+            dU.add_before(outputs, h0, da, steps, reverse)
+        return None, None, None, dx, dh, dW.total(), dU.total(), db, db
 
 
 class _LSTM(torch.autograd.Function):
@@ -226,26 +237,22 @@ class _LSTM(torch.autograd.Function):
         bias_hh: Tensor | None,
         weight_hr: Tensor | None,
     ) -> Results:
-        gates = _input_product(x, weight_ih)
+        bias, U, h, c = _sum(bias_ih, bias_hh), weight_hh.contiguous(), h0.contiguous(), c0.contiguous()
+        R = None if weight_hr is None else weight_hr.contiguous()
         K, B = x.shape[:2]
+        H = c0.shape[1]
         outputs = x.new_empty(K, B, h0.shape[1])
-        cells = _each_step(c0, K, save)
-        hidden = None if weight_hr is None else _each_step(c0, K, save)
-        loops.lstm_forward(
-            gates,
-            _sum(bias_ih, bias_hh),
-            weight_hh.contiguous(),
-            None if weight_hr is None else weight_hr.contiguous(),
-            h0.contiguous(),
-            c0.contiguous(),
-            outputs,
-            cells,
-            hidden,
-            save,
-            reverse,
-        )
-        last = _last(reverse)
-        return (outputs, outputs[last].clone(), cells[last].clone()), (gates, cells, hidden)
+        blocks = _blocks(x, 4 * H, reverse)
+        gates = x.new_empty(K, B, 4 * H) if save else _room(x, 4 * H, blocks)
+        cells = x.new_empty(K, B, H) if save else x.new_empty(B, H).expand(K, -1, -1)
+        hidden = None if R is None else torch.empty_like(cells) if save else x.new_empty(B, H).expand(K, -1, -1)
+        for steps in blocks:
+            a, y, memory = gates[steps] if save else _part(gates, steps), outputs[steps], cells[steps]
+            _input_product(x[steps], weight_ih, a)
+            m = None if hidden is None else hidden[steps]
+            loops.lstm_forward(a, bias, U, R, h, c, y, memory, m, save, reverse)
+            h, c = y[_last(reverse)], memory[_last(reverse)]
+        return (outputs, h.clone(), c.clone()), (gates, cells, hidden)
 
     @staticmethod
     def forward(ctx: Any, loops: Any, reverse: bool, *inputs: Any) -> Any:
@@ -265,28 +272,27 @@ class _LSTM(torch.autograd.Function):
         loops, reverse = ctx.how
         x, h0, c0, weight_ih, weight_hh, weight_hr, outputs, gates, cells, hidden = ctx.saved_tensors
         need_x, _, _, need_ih, need_hh, *need_biases, need_hr = ctx.needs_input_grad[2:]
-        da = torch.empty_like(gates)
-        dh, dc = _start(grad_h, h0), _start(grad_c, c0)
-        dp = None if weight_hr is None else torch.empty_like(outputs)
-        db = weight_hh.new_empty(len(weight_hh)) if any(need_biases) else None
-        loops.lstm_backward(
-            gates,
-            cells,
-            c0.contiguous(),
-            weight_hh.contiguous(),
-            None if weight_hr is None else weight_hr.contiguous(),
-            _rows(grad_outputs),
-            dh,
-            dc,
-            da,
-            dp,
-            db,
-            reverse,
-        )
-        dx, dW = _input_gradients(da, x, weight_ih, need_x, need_ih)
-        dU = _recurrent_gradient(da, outputs, h0, reverse) if need_hh else None
-        dR = dp.flatten(0, 1).t() @ hidden.flatten(0, 1) if dp is not None and need_hr else None
-        return None, None, dx, dh, dc, dW, dU, db, db, dR
+        dy, dh, dc, U = _rows(grad_outputs), _start(grad_h, h0), _start(grad_c, c0), weight_hh.contiguous()
+        R = None if weight_hr is None else weight_hr.contiguous()
+        dx = x.new_empty(x.shape) if need_x else None
+        dW, dU = _WeightGradient(weight_ih, need_ih), _WeightGradient(weight_hh, need_hh)
+        dR = _WeightGradient(weight_hr, need_hr)
+        db = weight_hh.new_zeros(len(weight_hh)) if any(need_biases) else None
+        blocks = _blocks(x, gates.shape[2], reverse)
+        room = _room(x, gates.shape[2], blocks)
+        projected = None if R is None else _room(x, len(R), blocks)
+        for steps in reversed(blocks):
+            da, dp = _part(room, steps), None if projected is None else _part(projected, steps)
+            before = _before(cells, steps, reverse)
+            c = c0.contiguous() if before is None else before
+            part = None if dy is None else dy[steps]
+            loops.lstm_backward(gates[steps], cells[steps], c, U, R, part, dh, dc, da, dp, db, reverse)
+            _input_gradient(da, weight_ih, dx, steps)
+            dW.add(x[steps], da)
+            dU.add_before(outputs, h0, da, steps, reverse)
+            if dp is not None:
+                dR.add(hidden[steps], dp)
+        return None, None, dx, dh, dc, dW.total(), dU.total(), db, db, dR.total()
 
 
 class _GRU(torch.autograd.Function):
@@ -302,16 +308,24 @@ class _GRU(torch.autograd.Function):
         bias_ih: Tensor | None,
         bias_hh: Tensor | None,
     ) -> Results:
-        gates = _input_product(x, weight_ih)
-        outputs = x.new_empty(*x.shape[:2], h0.shape[1])
-        candidates = torch.empty_like(outputs) if save else None
-        bias, bias_hn = bias_ih, None
+        U, h = weight_hh.contiguous(), h0.contiguous()
+        K, B = x.shape[:2]
+        H = h0.shape[1]
+        bias = bias_hn = None
         if bias_ih is not None and bias_hh is not None:
-            r_z = 2 * h0.shape[1]
-            bias = torch.cat([bias_ih[:r_z] + bias_hh[:r_z], bias_ih[r_z:]])
-            bias_hn = bias_hh[r_z:].contiguous()
-        loops.gru_forward(gates, bias, bias_hn, weight_hh.contiguous(), h0.contiguous(), outputs, candidates, reverse)
-        return (outputs, outputs[_last(reverse)].clone()), (gates, candidates)
+            bias = torch.cat([bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]])
+            bias_hn = bias_hh[2 * H :].contiguous()
+        outputs = x.new_empty(K, B, H)
+        blocks = _blocks(x, 4 * H, reverse)
+        gates = x.new_empty(K, B, 3 * H) if save else _room(x, 3 * H, blocks)
+        candidates = x.new_empty(K, B, H) if save else None
+        for steps in blocks:
+            a, y = gates[steps] if save else _part(gates, steps), outputs[steps]
+            _input_product(x[steps], weight_ih, a)
+            q = None if candidates is None else candidates[steps]
+            loops.gru_forward(a, bias, bias_hn, U, h, y, q, reverse)
+            h = y[_last(reverse)]
+        return (outputs, h.clone()), (gates, candidates)
 
     @staticmethod
     def forward(ctx: Any, loops: Any, reverse: bool, *inputs: Any) -> Any:
@@ -327,65 +341,119 @@ class _GRU(torch.autograd.Function):
     def backward(ctx: Any, grad_outputs: Tensor | None, grad_last: Tensor | None) -> tuple[Any, ...]:
         loops, reverse = ctx.how
         x, h0, weight_ih, weight_hh, outputs, gates, candidates = ctx.saved_tensors
-        need_x, _, need_ih, need_hh, need_bias_ih, need_bias_hh = ctx.needs_input_grad[2:]
-        K, B, H = outputs.shape
-        parts = outputs.new_empty(K, B, 4 * H)  # dq, da_r, da_z, da_n
-        dh = _start(grad_last, h0)
-        db = outputs.new_empty(4 * H) if need_bias_ih or need_bias_hh else None
-        loops.gru_backward(
-            gates,
-            candidates,
-            outputs,
-            h0.contiguous(),
-            weight_hh.contiguous(),
-            _rows(grad_outputs),
-            dh,
-            parts,
-            db,
-            reverse,
-        )
-        dx, dW = _input_gradients(parts[..., H:], x, weight_ih, need_x, need_ih)
-        dU = _recurrent_gradient(parts[..., : 3 * H], outputs, h0, reverse).roll(-H, 0) if need_hh else None
-        db_ih = db_hh = None
+        need_x, _, need_ih, need_hh, *need_biases = ctx.needs_input_grad[2:]
+        H = h0.shape[1]
+        dy, dh, U = _rows(grad_outputs), _start(grad_last, h0), weight_hh.contiguous()
+        dx = x.new_empty(x.shape) if need_x else None
+        dW, dU = _WeightGradient(weight_ih, need_ih), _WeightGradient(weight_hh, need_hh)
+        db = weight_hh.new_zeros(4 * H) if any(need_biases) else None
+        blocks = _blocks(x, 4 * H, reverse)
+        room = _room(x, 4 * H, blocks)
+        for steps in reversed(blocks):
+            da = _part(room, steps)  # dq, da_r, da_z, da_n
+            before = _before(outputs, steps, reverse)
+            h = h0.contiguous() if before is None else before
+            part = None if dy is None else dy[steps]
+            loops.gru_backward(gates[steps], candidates[steps], outputs[steps], h, U, part, dh, da, db, reverse)
+            _input_gradient(da[..., H:], weight_ih, dx, steps)
+            dW.add(x[steps], da[..., H:])
+            dU.add_before(outputs, h0, da[..., : 3 * H], steps, reverse)
+        recurrent, db_ih, db_hh = dU.total(), None, None
+        if recurrent is not None:
+            recurrent = recurrent.roll(-H, 0)  # from the order n, r, z to r, z, n
         if db is not None:
             db_ih, db_hh = db[H:], db[: 3 * H].roll(-H, 0)
-        return None, None, dx, dh, dW, dU, db_ih, db_hh
+        return None, None, dx, dh, dW.total(), recurrent, db_ih, db_hh
 
 
-# ---- products over all steps, and small matters that the three share -------------------------------------------------
+# ---- products over all steps of a block ------------------------------------------------------------------------------
 
 
-def _input_product(x: Tensor, weight_ih: Tensor) -> Tensor:
+def _input_product(x: Tensor, weight_ih: Tensor, out: Tensor) -> None:
     """W x_t for all steps: (K, B, G H)."""
-    return (x.flatten(0, 1) @ weight_ih.t()).unflatten(0, x.shape[:2])
+    torch.mm(x.flatten(0, 1), weight_ih.t(), out=out.flatten(0, 1))
 
 
-def _input_gradients(
-    da: Tensor, x: Tensor, weight_ih: Tensor, need_x: bool, need_weight: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of x, (K, B, E), and of weight_ih, from those of the gates."""
-    da = da.flatten(0, 1)
-    dx = (da @ weight_ih).unflatten(0, x.shape[:2]) if need_x else None
-    return dx, da.t() @ x.flatten(0, 1) if need_weight else None
+def _input_gradient(da: Tensor, weight_ih: Tensor, dx: Tensor | None, steps: slice) -> None:
+    """Write the gradient of these steps' input into dx (K, B, E), if it is wanted."""
+    if dx is not None:
+        torch.mm(da.flatten(0, 1), weight_ih, out=dx[steps].flatten(0, 1))
 
 
-def _recurrent_gradient(da: Tensor, outputs: Tensor, h0: Tensor, reverse: bool) -> Tensor:
-    """The gradient of weight_hh: each step's da with the output of the step before."""
-    first, rest, before = (da[-1], da[:-1], outputs[1:]) if reverse else (da[0], da[1:], outputs[:-1])
-    return (first.t() @ h0).addmm_(rest.flatten(0, 1).t(), before.flatten(0, 1))
+class _WeightGradient:
+    """The gradient of a weight, summed up over blocks: da^T inputs, each (N, S) over N steps and rows.
+
+    It is computed the other way round, inputs^T da, which is up to twice as fast for the long and narrow.
+    """
+
+    def __init__(self, weight: Tensor | None, wanted: bool) -> None:
+        self._turned = weight.new_zeros(weight.shape[1], weight.shape[0]) if wanted and weight is not None else None
+
+    def add(self, inputs: Tensor, da: Tensor) -> None:
+        if self._turned is not None:
+            self._turned.addmm_(inputs.flatten(0, 1).t(), da.flatten(0, 1))
+
+    def add_before(self, outputs: Tensor, h0: Tensor, da: Tensor, steps: slice, reverse: bool) -> None:
+        """Add each step's da with the output of the step before; `steps` are those of da."""
+        before = (
+            outputs[steps.start + 1 : steps.stop + 1] if reverse else outputs[max(steps.start - 1, 0) : steps.stop - 1]
+        )
+        first = len(da) - len(before)  # 1 if the first step of all is among them
+        parts = [da[: len(before)], da[len(before) :]] if reverse else [da[first:], da[:first]]
+        self.add(before, parts[0])
+        if first:
+            self.add(h0.unsqueeze(0), parts[1])
+
+    def total(self) -> Tensor | None:
+        """In memory as the weight is, or autograd would copy it."""
+        return None if self._turned is None else self._turned.t().contiguous()
 
 
-def _sum(bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | None:
-    return None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
+# ---- blocks of steps -------------------------------------------------------------------------------------------------
+
+BLOCK_BYTES = 2**22
+"""Of the gates of a block, for each thread: twice a core's second cache is best where it was measured."""
+
+
+def _blocks(x: Tensor, width: int, reverse: bool) -> list[slice]:
+    """Pieces of time, in the order in which they are read, such that (steps, B, width) stays in the cache.
+
+    What the input product writes is then still there when the loop over time reads it, and the gradient of the gates
+    when the products of the weights do; and there is need of memory for one block of it only.
+    """
+    steps, rows = x.shape[:2]
+    block = BLOCK_BYTES * torch.get_num_threads() // max(rows * width * x.element_size(), 1)
+    count = -(-steps // max(block, 1))
+    edges = [steps * i // count for i in range(count + 1)]
+    blocks = [slice(*edge) for edge in pairwise(edges)]
+    return blocks[::-1] if reverse else blocks
+
+
+def _room(x: Tensor, width: int, blocks: list[slice]) -> Tensor:
+    """Memory for a value of each step of the longest block."""
+    return x.new_empty(max(steps.stop - steps.start for steps in blocks), x.shape[1], width)
+
+
+def _part(room: Tensor, steps: slice) -> Tensor:
+    return room[: steps.stop - steps.start]
 
 
 def _last(reverse: bool) -> int:
     return 0 if reverse else -1
 
 
-def _each_step(like: Tensor, steps: int, save: bool) -> Tensor:
-    """Room for a value of every step, or, if it need not be saved, one step's room over and over: (K, B, S)."""
-    return like.new_empty(steps, *like.shape) if save else like.new_empty(like.shape).expand(steps, -1, -1)
+def _before(values: Tensor, steps: slice, reverse: bool) -> Tensor | None:
+    """The value of the step before a block, or None if the block is the first."""
+    if reverse:
+        return values[steps.stop] if steps.stop < len(values) else None
+    return values[steps.start - 1] if steps.start > 0 else None
+
+
+# ---- small matters ---------------------------------------------------------------------------------------------------
+
+
+def _sum(bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | None:
+    return None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
 
 
 def _start(grad_last: Tensor | None, state: Tensor) -> Tensor:

@@ -60,6 +60,14 @@ inline void store(T* to, Vectorized<T> value, int64_t count) {
   count >= lanes<T> ? value.store(to) : value.store(to, static_cast<int>(count));
 }
 
+// Asks for memory that the next step will use, while this one computes.
+template <typename T>
+inline void fetch(const T* from) {
+#if defined(__GNUC__)
+  __builtin_prefetch(from, 1, 2);
+#endif
+}
+
 template <typename T>
 inline Vectorized<T> sigmoid(Vectorized<T> x) {
   const Vectorized<T> one(1);
@@ -108,70 +116,77 @@ inline Vectorized<float> tanh(Vectorized<float> x) {
 
 // ---- products --------------------------------------------------------------------------------------------------------
 
-// A matrix (depth, columns) laid out for `multiply`: tiles of V vectors of columns, each tile row after row.
+// A matrix (depth, columns) laid out for `multiply`: tiles of at most four vectors of columns, each row after row.
 //
-// With gates > 1 the matrix is `gates` matrices side by side, and tile j holds the j-th vector of each of them: the
+// With gates > 1 the matrix is that many matrices side by side, and tile j has the j-th vector of each of them: the
 // gates of the same units.
-template <typename T, int V>
+template <typename T>
 class Packed {
  public:
+  struct Tile {
+    const T* data;
+    int64_t first, columns;  // with gates: of each of them
+    int vectors;
+  };
+
   // Element (k, column) is from[k * row_stride + column * column_stride].
-  Packed(const Tensor& from, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride, int gates)
-      : depth(depth),
-        columns(columns),
-        step((gates > 1 ? 1 : V) * lanes<T>),
-        tiles((columns + step - 1) / step),
-        size_(depth * V * lanes<T>),
-        storage_(at::empty({tiles * size_ + 64}, from.options())) {
-    TORCH_INTERNAL_ASSERT(gates == 1 || gates == V);
-    const T* source = from.const_data_ptr<T>();
+  Packed(const Tensor& from, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride, int gates = 1)
+      : depth(depth) {
+    const int64_t vectors = (columns + lanes<T> - 1) / lanes<T>;
+    const int64_t tiles = gates > 1 ? vectors : (vectors + most_vectors - 1) / most_vectors;
+    storage_ = at::empty({vectors * gates * depth * lanes<T> + 64}, from.options());
     const auto address = reinterpret_cast<std::uintptr_t>(storage_.data_ptr<T>());
-    data_ = reinterpret_cast<T*>((address + 63) / 64 * 64);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      for (int v = 0; v < V; ++v) {
-        const int64_t first = gates > 1 ? tile * step : tile * step + v * lanes<T>;
-        const int64_t count = std::clamp<int64_t>(columns - first, 0, lanes<T>);
-        const T* at = source + (gates > 1 ? v * columns + first : first) * column_stride;
-        T* to = data_ + tile * size_ + v * lanes<T>;
-        if (column_stride == 1) {
-          for (int64_t k = 0; k < depth; ++k) {
-            T* row = to + k * V * lanes<T>;
-            std::copy_n(at + k * row_stride, count, row);
-            std::fill(row + count, row + lanes<T>, T(0));
-          }
-        } else {
-          for (int64_t lane = 0; lane < lanes<T>; ++lane) {
-            for (int64_t k = 0; k < depth; ++k) {
-              to[k * V * lanes<T> + lane] = lane < count ? at[lane * column_stride + k * row_stride] : T(0);
-            }
-          }
-        }
+    T* to = reinterpret_cast<T*>((address + 63) / 64 * 64);
+    for (int64_t j = 0, vector = 0; j < tiles; ++j) {
+      const int64_t width = gates > 1 ? 1 : vectors / tiles + (j < vectors % tiles);  // as even as can be
+      const int64_t first = vector * lanes<T>;
+      const int64_t stored = gates > 1 ? gates : width;
+      list_.push_back({to, first, std::min(width * lanes<T>, columns - first), static_cast<int>(stored)});
+      for (int64_t v = 0; v < stored; ++v) {
+        const int64_t start = gates > 1 ? first : first + v * lanes<T>;
+        const T* source = from.const_data_ptr<T>() + ((gates > 1 ? v * columns : 0) + start) * column_stride;
+        copy(source, row_stride, column_stride, std::min(columns - start, lanes<T>), to + v * lanes<T>, stored);
       }
+      to += depth * stored * lanes<T>;
+      vector += width;
     }
   }
 
-  const T* tile(int64_t j) const { return data_ + j * size_; }
+  const std::vector<Tile>& tiles() const { return list_; }
 
-  const int64_t depth, columns, step, tiles;
+  static constexpr int64_t most_vectors = 4;
+  const int64_t depth;
 
  private:
-  int64_t size_;
+  void copy(const T* from, int64_t row_stride, int64_t column_stride, int64_t count, T* to, int64_t vectors) const {
+    for (int64_t k = 0; k < depth; ++k) {
+      T* row = to + k * vectors * lanes<T>;
+      if (column_stride == 1) {
+        std::copy_n(from + k * row_stride, count, row);
+      } else {
+        for (int64_t lane = 0; lane < count; ++lane) {
+          row[lane] = from[k * row_stride + lane * column_stride];
+        }
+      }
+      std::fill(row + count, row + lanes<T>, T(0));
+    }
+  }
+
+  std::vector<Tile> list_;
   Tensor storage_;
-  T* data_;
 };
 
-// Rows that fit into registers beside V vectors of the weights and one of the left factor.
+// Rows whose sums fit into registers beside V vectors of the weights and one number of the left factor.
 template <int V>
 constexpr int most_rows = std::min((registers - V - 2) / V, 14);
 
-// c (R, V vectors) = a (R, depth) b (depth, V vectors), added to c if `add`; `columns` of c exist.
+// c (R, V vectors) = a (R, depth) b (depth, V vectors), added to c if `add`; only `columns` of c exist.
 template <typename T, int V, int R>
 void multiply_rows(int64_t depth, const T* a, int64_t lda, const T* b, T* c, int64_t ldc, int64_t columns, bool add) {
   Vectorized<T> sum[R * V];
   c10::ForcedUnroll<R * V>{}([&](auto i) {
     constexpr int64_t first = (i % V) * lanes<T>;
-    const int64_t count = std::min(columns - first, lanes<T>);
-    sum[i] = add && count > 0 ? load(c + (i / V) * ldc + first, count) : Vectorized<T>(0);
+    sum[i] = add ? load(c + (i / V) * ldc + first, columns - first) : Vectorized<T>(0);
   });
   for (int64_t k = 0; k < depth; ++k) {
     Vectorized<T> weights[V];
@@ -183,10 +198,7 @@ void multiply_rows(int64_t depth, const T* a, int64_t lda, const T* b, T* c, int
   }
   c10::ForcedUnroll<R * V>{}([&](auto i) {
     constexpr int64_t first = (i % V) * lanes<T>;
-    const int64_t count = std::min(columns - first, lanes<T>);
-    if (count > 0) {
-      store(c + (i / V) * ldc + first, sum[i], count);
-    }
+    store(c + (i / V) * ldc + first, sum[i], columns - first);
   });
 }
 
@@ -195,25 +207,40 @@ constexpr auto multiply_table(std::index_sequence<I...>) {
   return std::array{&multiply_rows<T, V, static_cast<int>(I) + 1>...};
 }
 
-// c (rows, the columns of tile j) = a (rows, depth) times tile j of b, added to c if `add`.
 template <typename T, int V>
-inline void multiply(
-    int64_t rows, const T* a, int64_t lda, const Packed<T, V>& b, int64_t j, T* c, int64_t ldc, int64_t columns,
-    bool add = false) {
+inline void multiply_tile(
+    int64_t rows, const T* a, int64_t lda, int64_t depth, const T* b, T* c, int64_t ldc, int64_t columns, bool add) {
   static constexpr auto table = multiply_table<T, V>(std::make_index_sequence<most_rows<V>>());
   const int64_t groups = (rows + most_rows<V> - 1) / most_rows<V>;
   for (int64_t g = 0, row = 0; g < groups; ++g) {
     const int64_t count = rows / groups + (g < rows % groups);
-    table[count - 1](b.depth, a + row * lda, lda, b.tile(j), c + row * ldc, ldc, columns, add);
+    table[count - 1](depth, a + row * lda, lda, b, c + row * ldc, ldc, columns, add);
     row += count;
   }
 }
 
+// c (rows, columns of the tile) = a (rows, depth) times one tile of b, added to c if `add`.
+template <typename T>
+void multiply(
+    int64_t rows, const T* a, int64_t lda, const Packed<T>& b, const typename Packed<T>::Tile& tile, T* c, int64_t ldc,
+    int64_t columns, bool add = false) {
+  switch (tile.vectors) {
+    case 1:
+      return multiply_tile<T, 1>(rows, a, lda, b.depth, tile.data, c, ldc, columns, add);
+    case 2:
+      return multiply_tile<T, 2>(rows, a, lda, b.depth, tile.data, c, ldc, columns, add);
+    case 3:
+      return multiply_tile<T, 3>(rows, a, lda, b.depth, tile.data, c, ldc, columns, add);
+    default:
+      return multiply_tile<T, 4>(rows, a, lda, b.depth, tile.data, c, ldc, columns, add);
+  }
+}
+
 // c (rows, columns) = a (rows, depth) b, added to c if `add`.
-template <typename T, int V>
-inline void multiply(int64_t rows, const T* a, int64_t lda, const Packed<T, V>& b, T* c, int64_t ldc, bool add = false) {
-  for (int64_t j = 0; j < b.tiles; ++j) {
-    multiply(rows, a, lda, b, j, c + j * b.step, ldc, b.columns - j * b.step, add);
+template <typename T>
+void multiply(int64_t rows, const T* a, int64_t lda, const Packed<T>& b, T* c, int64_t ldc, bool add = false) {
+  for (const auto& tile : b.tiles()) {
+    multiply(rows, a, lda, b, tile, c + tile.first, ldc, tile.columns, add);
   }
 }
 
@@ -252,6 +279,10 @@ struct Order {
   int64_t steps;
   bool reverse;
   int64_t operator[](int64_t i) const { return reverse ? steps - 1 - i : i; }
+
+  // How far ahead in time the step after the i-th is, forward and backward; 0 at the end.
+  int64_t ahead(int64_t i) const { return i + 1 < steps ? (*this)[i + 1] - (*this)[i] : 0; }
+  int64_t behind(int64_t i) const { return i > 0 ? (*this)[i - 1] - (*this)[i] : 0; }
 };
 
 // Calls body(share, first row, rows) for shares of the rows, one for each thread that is worth waking.
@@ -268,7 +299,7 @@ void share_rows(int64_t rows, double operations, const F& body) {
   });
 }
 
-// Column sums of what passes by, one sum per share; added up in `finish`.
+// Column sums of what passes by, one sum per share; `finish` adds them to the total.
 template <typename T>
 class ColumnSums {
  public:
@@ -296,7 +327,6 @@ class ColumnSums {
 
   void finish() {
     if (total_) {
-      std::fill_n(total_, size_, T(0));
       for (const auto& sums : sums_) {
         for (size_t i = 0; i < sums.size(); ++i) {
           total_[static_cast<int64_t>(i) % size_] += sums[i];
@@ -325,23 +355,21 @@ enum class Nonlinearity : int64_t { tanh, relu, identity };
 template <typename T, Nonlinearity f>
 void rnn_forward_loop(
     const Tensor& outputs, Maybe bias, const Tensor& weight_hh, const Tensor& h0, const Order& order) {
-  constexpr int V = 4;
   const int64_t B = h0.size(0), H = h0.size(1);
   const Steps<T> h(outputs);
   const T* first_h = pointer<T>(h0);
   const T* b = pointer<T>(bias);
-  const Packed<T, V> U(weight_hh, H, H, 1, H, 1);
+  const Packed<T> U(weight_hh, H, H, 1, H);
   share_rows(B, 2. * order.steps * B * H * H, [&](int64_t, int64_t begin, int64_t rows) {
     for (int64_t i = 0; i < order.steps; ++i) {
       const T* previous = i ? h.at(order[i - 1], begin) : first_h + begin * H;
       const int64_t lda = i ? h.row : H;
       T* now = h.at(order[i], begin);
-      for (int64_t j = 0; j < U.tiles; ++j) {
-        const int64_t end = std::min(H, (j + 1) * U.step);
-        multiply(rows, previous, lda, U, j, now + j * U.step, h.row, H - j * U.step, true);
+      for (const auto& tile : U.tiles()) {
+        multiply(rows, previous, lda, U, tile, now + tile.first, h.row, tile.columns, true);
         for (int64_t r = 0; r < rows; ++r) {
-          for (int64_t u = j * U.step; u < end; u += lanes<T>) {
-            const int64_t n = end - u;
+          for (int64_t u = tile.first; u < tile.first + tile.columns; u += lanes<T>) {
+            const int64_t n = H - u;
             T* place = now + r * h.row + u;
             auto a = load(place, n);
             if (b) {
@@ -364,12 +392,11 @@ template <typename T, Nonlinearity f>
 void rnn_backward_loop(
     const Tensor& outputs, const Tensor& weight_hh, Maybe grad_outputs, const Tensor& grad_h, const Tensor& grad_gates,
     Maybe grad_bias, const Order& order) {
-  constexpr int V = 2;
   const int64_t B = grad_h.size(0), H = grad_h.size(1);
   const Steps<T> h(outputs), dy(grad_outputs), da(grad_gates);
   T* dh = pointer<T>(grad_h);
   ColumnSums<T> sums(grad_bias, H);
-  const Packed<T, V> U(weight_hh, H, H, H, 1, 1);
+  const Packed<T> U(weight_hh, H, H, H, 1);
   share_rows(B, 2. * order.steps * B * H * H, [&](int64_t share, int64_t begin, int64_t rows) {
     for (int64_t i = order.steps - 1; i >= 0; --i) {
       const int64_t t = order[i];
@@ -423,31 +450,37 @@ void lstm_forward_loop(
   const T* first_h = pointer<T>(h0);
   const T* first_c = pointer<T>(c0);
   const T* b = pointer<T>(bias);
-  const Packed<T, 4> U(weight_hh, P, H, 1, P, 4);
-  std::optional<Packed<T, 2>> R;
+  const Packed<T> U(weight_hh, P, H, 1, P, 4);
+  std::optional<Packed<T>> R;
   if (weight_hr) {
-    R.emplace(*weight_hr, H, P, 1, H, 1);
+    R.emplace(*weight_hr, H, P, 1, H);
   }
   const double operations = 2. * order.steps * B * H * (4. * P + (R ? P : 0));
   share_rows(B, operations, [&](int64_t, int64_t begin, int64_t rows) {
-    std::vector<T> scratch(rows * 4 * lanes<T>);
+    const int64_t width = U.tiles().size() * 4 * lanes<T>;
+    std::vector<T> scratch(rows * width);
     for (int64_t i = 0; i < order.steps; ++i) {
       const int64_t t = order[i];
       const T* h_before = i ? y.at(order[i - 1], begin) : first_h + begin * P;
       const T* c_before = i ? c.at(order[i - 1], begin) : first_c + begin * H;
       const int64_t c_before_row = i ? c.row : H;
-      for (int64_t j = 0; j < U.tiles; ++j) {
-        multiply(rows, h_before, i ? y.row : P, U, j, scratch.data(), 4 * lanes<T>, 4 * lanes<T>);
-        const int64_t u = j * lanes<T>, n = H - u;
-        Vec bias_of[4] = {Vec(0), Vec(0), Vec(0), Vec(0)};
-        for (int g = 0; b && g < 4; ++g) {
-          bias_of[g] = load(b + g * H + u, n);
-        }
-        for (int64_t r = 0; r < rows; ++r) {
+      int64_t place = 0;
+      for (const auto& tile : U.tiles()) {
+        multiply(rows, h_before, i ? y.row : P, U, tile, scratch.data() + place, width, 4 * lanes<T>);
+        place += 4 * lanes<T>;
+      }
+      const int64_t ahead = order.ahead(i) * a.time;
+      for (int64_t r = 0; r < rows; ++r) {
+        const T* product = scratch.data() + r * width;
+        for (int64_t u = 0; u < H; u += lanes<T>, product += 4 * lanes<T>) {
+          const int64_t n = H - u;
           T* gate = a.at(t, begin + r) + u;
-          const T* product = scratch.data() + r * 4 * lanes<T>;
+          for (int g = 0; g < 4; ++g) {
+            fetch(gate + ahead + g * H);
+          }
           const auto pre = [&](int g) {
-            return load(gate + g * H, n) + Vec::loadu(product + g * lanes<T>) + bias_of[g];
+            const Vec sum = load(gate + g * H, n) + Vec::loadu(product + g * lanes<T>);
+            return b ? sum + load(b + g * H + u, n) : sum;
           };
           const Vec in = sigmoid(pre(0)), keep = sigmoid(pre(1)), write = tanh(pre(2)), out = sigmoid(pre(3));
           const Vec memory = at::vec::fmadd(in, write, keep * load(c_before + r * c_before_row + u, n));
@@ -480,17 +513,17 @@ void lstm_backward_loop(
   T* dh = pointer<T>(grad_h);
   T* dc = pointer<T>(grad_c);
   ColumnSums<T> sums(grad_bias, 4 * H);
-  const Packed<T, 2> U(weight_hh, 4 * H, P, P, 1, 1);
-  std::optional<Packed<T, 2>> R;
+  const Packed<T> U(weight_hh, 4 * H, P, P, 1);
+  std::optional<Packed<T>> R;
   if (weight_hr) {
-    R.emplace(*weight_hr, P, H, H, 1, 1);
+    R.emplace(*weight_hr, P, H, H, 1);
   }
   const double operations = 2. * order.steps * B * H * (4. * P + (R ? P : 0));
   share_rows(B, operations, [&](int64_t share, int64_t begin, int64_t rows) {
     const Vec one(1);
     std::vector<T> scratch(R ? rows * H : 0);
     for (int64_t i = order.steps - 1; i >= 0; --i) {
-      const int64_t t = order[i];
+      const int64_t t = order[i], behind = order.behind(i);
       T* sum = sums.step(share);
       if (R) {
         for (int64_t r = begin; r < begin + rows; ++r) {
@@ -507,6 +540,11 @@ void lstm_backward_loop(
         for (int64_t u = 0; u < H; u += lanes<T>) {
           const int64_t n = H - u;
           const T* gate = a.at(t, r) + u;
+          for (int g = 0; g < 4; ++g) {
+            fetch(gate + behind * a.time + g * H);
+            fetch(da.at(t, r) + behind * da.time + g * H + u);
+          }
+          fetch(c.at(t, r) + 2 * behind * c.time + u);
           const Vec in = load(gate, n), keep = load(gate + H, n), write = load(gate + 2 * H, n),
                     out = load(gate + 3 * H, n);
           Vec d = load(dm + u, n);
@@ -549,26 +587,36 @@ void gru_forward_loop(
   const T* first_h = pointer<T>(h0);
   const T* b = pointer<T>(bias);
   const T* d = pointer<T>(bias_hn);
-  const Packed<T, 3> U(weight_hh, H, H, 1, H, 3);
+  const Packed<T> U(weight_hh, H, H, 1, H, 3);
   share_rows(B, 6. * order.steps * B * H * H, [&](int64_t, int64_t begin, int64_t rows) {
-    const Vec zero(0);
-    std::vector<T> scratch(rows * 3 * lanes<T>);
+    const int64_t width = U.tiles().size() * 3 * lanes<T>;
+    std::vector<T> scratch(rows * width);
     for (int64_t i = 0; i < order.steps; ++i) {
-      const int64_t t = order[i];
+      const int64_t t = order[i], ahead = order.ahead(i) * a.time;
       const T* before = i ? y.at(order[i - 1], begin) : first_h + begin * H;
       const int64_t before_row = i ? y.row : H;
-      for (int64_t j = 0; j < U.tiles; ++j) {
-        multiply(rows, before, before_row, U, j, scratch.data(), 3 * lanes<T>, 3 * lanes<T>);
-        const int64_t u = j * lanes<T>, n = H - u;
-        const Vec b_r = b ? load(b + u, n) : zero, b_z = b ? load(b + H + u, n) : zero,
-                  b_n = b ? load(b + 2 * H + u, n) : zero, d_n = d ? load(d + u, n) : zero;
-        for (int64_t r = 0; r < rows; ++r) {
+      int64_t place = 0;
+      for (const auto& tile : U.tiles()) {
+        multiply(rows, before, before_row, U, tile, scratch.data() + place, width, 3 * lanes<T>);
+        place += 3 * lanes<T>;
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        const T* product = scratch.data() + r * width;
+        for (int64_t u = 0; u < H; u += lanes<T>, product += 3 * lanes<T>) {
+          const int64_t n = H - u;
           T* gate = a.at(t, begin + r) + u;
-          const T* product = scratch.data() + r * 3 * lanes<T>;
-          const Vec reset = sigmoid(load(gate, n) + Vec::loadu(product) + b_r);
-          const Vec keep = sigmoid(load(gate + H, n) + Vec::loadu(product + lanes<T>) + b_z);
-          const Vec past = Vec::loadu(product + 2 * lanes<T>) + d_n;
-          const Vec write = tanh(at::vec::fmadd(reset, past, load(gate + 2 * H, n) + b_n));
+          for (int g = 0; g < 3; ++g) {
+            fetch(gate + ahead + g * H);
+          }
+          const auto share = [&](int g) {
+            const Vec input = load(gate + g * H, n);
+            return b ? input + load(b + g * H + u, n) : input;
+          };
+          const Vec reset = sigmoid(share(0) + Vec::loadu(product));
+          const Vec keep = sigmoid(share(1) + Vec::loadu(product + lanes<T>));
+          const Vec product_n = Vec::loadu(product + 2 * lanes<T>);
+          const Vec past = d ? product_n + load(d + u, n) : product_n;
+          const Vec write = tanh(at::vec::fmadd(reset, past, share(2)));
           if (q) {
             store(gate, reset, n);
             store(gate + H, keep, n);
@@ -597,17 +645,25 @@ void gru_backward_loop(
   const Tensor turned = at::empty({3 * H, H}, weight_hh.options());
   const T* weights = pointer<T>(weight_hh);
   std::copy_n(weights, 2 * H * H, std::copy_n(weights + 2 * H * H, H * H, turned.data_ptr<T>()));
-  const Packed<T, 2> U(turned, 3 * H, H, H, 1, 1);
+  const Packed<T> U(turned, 3 * H, H, H, 1);
   share_rows(B, 6. * order.steps * B * H * H, [&](int64_t share, int64_t begin, int64_t rows) {
     const Vec one(1);
     for (int64_t i = order.steps - 1; i >= 0; --i) {
-      const int64_t t = order[i];
+      const int64_t t = order[i], behind = order.behind(i);
       T* sum = sums.step(share);
       for (int64_t r = begin; r < begin + rows; ++r) {
         const T* before = i ? y.at(order[i - 1], r) : first_h + r * H;
         for (int64_t u = 0; u < H; u += lanes<T>) {
           const int64_t n = H - u;
           const T* gate = a.at(t, r) + u;
+          for (int g = 0; g < 3; ++g) {
+            fetch(gate + behind * a.time + g * H);
+          }
+          for (int g = 0; g < 4; ++g) {
+            fetch(da.at(t, r) + behind * da.time + g * H + u);
+          }
+          fetch(q.at(t, r) + behind * q.time + u);
+          fetch(y.at(t, r) + 2 * behind * y.time + u);
           const Vec reset = load(gate, n), keep = load(gate + H, n), write = load(gate + 2 * H, n);
           Vec d = load(dh + r * H + u, n);
           if (dy) {

@@ -40,7 +40,7 @@ h_{t-1}^T (GRU: with dq in place of da_n), dR = sum_t p_t m_t^T, db = sum_t da_t
 In all functions time comes first, K steps of B rows, and results are written into tensors that the caller made.
 `reverse` walks from the last step to the first. `bias` holds both biases' sum, or None. In the backward functions
 grad_h (and grad_c) are the gradients of the last state and become those of the first; grad_outputs is None or has the
-shape of the outputs, and grad_bias, if not None, receives the sum over steps and rows of the gradient of the gates.
+shape of the outputs, and the sum of the gates' gradient over steps and rows is added to grad_bias, if not None.
 """
 
 import torch
@@ -84,7 +84,7 @@ def rnn_backward(
         else:
             grad_gates[t] = grad_h
         torch.mm(grad_gates[t], weight_hh, out=grad_h)
-    _sum_into(grad_bias, grad_gates)
+    _add_to(grad_bias, grad_gates)
 
 
 def lstm_forward(
@@ -149,7 +149,7 @@ def lstm_backward(
         torch.mul(grad_c, i, out=dg).mul_(1 - g.square())
         grad_c *= f
         torch.mm(grad_gates[t], weight_hh, out=grad_h)
-    _sum_into(grad_bias, grad_gates)
+    _add_to(grad_bias, grad_gates)
 
 
 def gru_forward(
@@ -213,13 +213,13 @@ def gru_backward(
         torch.mul(dn, candidates[t], out=dr).mul_(r).mul_(1 - r)
         torch.mul(grad_h, (h0 if before is None else outputs[before]) - n, out=dz).mul_(z).mul_(1 - z)
         grad_h.mul_(z).addmm_(grad_gates[t, :, : 3 * H], U_n_r_z)
-    _sum_into(grad_bias, grad_gates)
+    _add_to(grad_bias, grad_gates)
 
 
 def _order(steps: int, reverse: bool) -> range:
     return range(steps - 1, -1, -1) if reverse else range(steps)
 
 
-def _sum_into(total: Tensor | None, values: Tensor) -> None:
+def _add_to(total: Tensor | None, values: Tensor) -> None:
     if total is not None:
-        torch.sum(values, dim=(0, 1), out=total)
+        total += values.sum(dim=(0, 1))
