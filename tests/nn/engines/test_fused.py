@@ -110,7 +110,7 @@ def run_module(module: nn.Module, x: Tensor, state: tuple[Tensor, ...]) -> tuple
 def run_fused(
     case: Case, module: nn.Module, x: Tensor, state: tuple[Tensor, ...], which: Version, reverse: bool = False
 ) -> tuple[Tensor, ...]:
-    outputs, after = fused(case.kind, x, state, weights_of(module), case.nonlinearity, reverse, which)
+    outputs, after = fused(case.kind, x, state, weights_of(module), case.nonlinearity, reverse, version=which)
     return outputs, *after
 
 
