@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import QUICK, ROOT, program
+from unrolled.cli import choices, default_choices
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
@@ -42,6 +43,16 @@ def test_the_readme_shows_commands() -> None:
 @pytest.mark.parametrize("command", sorted({c for c in [*COMMANDS, *INLINE] if c.startswith("make ")}))
 def test_every_make_target_that_the_readme_names_exists(command: str) -> None:
     assert shlex.split(command)[1] in targets()
+
+
+def test_the_table_of_groups_has_every_group_its_default_first_and_every_choice() -> None:
+    table = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.M))
+    defaults = default_choices(ROOT / "conf")
+    assert set(defaults) <= set(table)
+    for group, default in defaults.items():
+        named = re.findall(r"`(\w+)`", table[group])
+        assert set(choices(ROOT / "conf", group)) <= set(named), group
+        assert default is None or named[0] == default
 
 
 def test_make_lists_every_target_with_one_line() -> None:

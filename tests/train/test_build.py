@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from unrolled.config import checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.errors import UserError
-from unrolled.train.build import build_classifier, build_datamodule
+from unrolled.train.build import build, build_classifier, build_datamodule
 from unrolled.train.classifier import Classifier
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -89,3 +90,17 @@ def test_the_datamodule_reads_what_the_config_says(table: Path) -> None:
     data = build_datamodule(prepare(valid.data, valid.text, valid.seed), valid)
     step = next(iter(data.train_dataloader()))
     assert [tuple(block.tokens.shape) for block in step.blocks] == [(2, 2)]
+
+
+def given(value: object, more: object = None) -> tuple[object, object]:
+    """What a target gets."""
+    return value, more
+
+
+def test_a_list_in_a_config_is_a_list_for_its_target() -> None:
+    """Or a checkpoint could hold a class of OmegaConf, which it cannot be loaded with."""
+    inside = object()
+    config = OmegaConf.create({"_target_": f"{__name__}.given", "value": [0.8, {"a": 1}]})
+    value, more = build("given", config, more=inside)
+    assert (type(value), value) == (list, [0.8, {"a": 1}])
+    assert more is inside

@@ -141,7 +141,7 @@ def build(key: str, config: DictConfig | None, **known: Any) -> Any:
         return UserError(f"{key}.{said}" if re.match(r"\w+=", said) else f"{key} ({config.get('_target_')}): {said}")
 
     try:
-        made = instantiate(config, **known)
+        made = instantiate(config, _convert_="all", **known)
     except Exception as error:
         raise refused(error) from error
     if not config.get("_partial_", False):
