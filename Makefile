@@ -20,6 +20,7 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m unrolled.nn.engines.build
 	@touch $@
 
 train: $(READY) ## Train once: make train ARGS="model=gru tbptt.chunk_len=32"

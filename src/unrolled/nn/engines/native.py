@@ -1,6 +1,6 @@
 """Builds and loads the native time loops, recurrences.cpp, with the C++ compiler that is there, once for each machine.
 
-`python -m unrolled.nn.engines.native` builds them ahead of the first use.
+`python -m unrolled.nn.engines.build` builds them ahead of the first use.
 """
 
 import contextlib
@@ -148,9 +148,3 @@ def _lock(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if not reason_missing():
-        log.info("The native recurrences are in %s.", cache_dir())

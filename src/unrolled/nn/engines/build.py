@@ -1,0 +1,15 @@
+"""Builds the native recurrences ahead of their first use: `python -m unrolled.nn.engines.build`, part of set-up."""
+
+import logging
+
+from unrolled.nn.engines import native
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not native.reason_missing():  # if there is a reason, it has been logged, and training works without
+        print(f"The native recurrences are in {native.cache_dir()}.")
+
+
+if __name__ == "__main__":
+    main()
