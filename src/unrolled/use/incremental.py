@@ -1,5 +1,7 @@
 """Tokenizing a text that comes in parts."""
 
+import unicodedata
+
 from unrolled.data.tokenizer import TRAINED, Tokenizer
 
 BREAK = "<br"  # with the blank after it the start of a line break, which the tokenizer of words takes as a whole
@@ -39,7 +41,14 @@ class IncrementalTokenizer:
             elif kind in TRAINED:
                 fits = text[at] == " "  # what a subword model sees as the start of a word
             else:
-                fits = text[at].isspace() and text[at - len(BREAK) : at].lower() != BREAK
+                fits = text[at].isspace() and not self._may_begin_break(text[:at])
             if fits:
                 return at
         return 0
+
+    def _may_begin_break(self, text: str) -> bool:
+        """Whether the last word ends like the start of a line break, once the tokenizer has dropped double quotes."""
+        word = "".join(text.rsplit(None, 1)[-1:])
+        if self.tokenizer.normalization is not None:
+            word = unicodedata.normalize(self.tokenizer.normalization, word)  # type: ignore[arg-type]
+        return word.replace('"', "").lower().endswith(BREAK)
