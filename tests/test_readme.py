@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,36 +100,39 @@ def test_every_python_command_runs(command: str, tmp_path: Path, trained: Path) 
     assert "Traceback" not in done.stderr
 
 
-def test_the_example_of_a_cell_of_ones_own_trains(tmp_path: Path) -> None:
-    code = next(text for kind, text in BLOCKS if kind == "python" and "class MGUCell" in text)
-    yaml = next(text for kind, text in BLOCKS if kind == "yaml" and "my_cells.MGUCell" in text)
-    project = tmp_path / "project"
-    shutil.copytree(ROOT / "conf", project / "conf")
-    shutil.copy(ROOT / "train.py", project)
-    (project / "my_cells.py").write_text(code)
-    (project / "conf" / "model" / "my_mgu.yaml").write_text(yaml)
+def test_the_examples_of_ones_own_train_together(tmp_path: Path) -> None:
+    """The classes go into one module, the yamls where their first line says; one run uses all of them."""
+    classes = [text for kind, text in BLOCKS if kind == "python" and text.startswith("# mine.py")]
+    yamls = [text for kind, text in BLOCKS if kind == "yaml"]
+    (tmp_path / "mine.py").write_text("\n".join(classes))
+    for text in yamls:
+        file = tmp_path / text.splitlines()[0].removeprefix("# ")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    command = next(line for line in re.findall(r"`(python train.py --config-dir[^`]*)`", README))
+    assert len(yamls) == len(shlex.split(command)) - 4, "every yaml is chosen"
+    arguments = shlex.split(command)[2:]
+    arguments[1] = str(tmp_path / "conf")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    small = [s for s in SMALL if not s.startswith(("data", "optimizer", "pooling"))]
     done = subprocess.run(
-        [
-            *(sys.executable, "train.py", "model=my_mgu", "model.num_layers=2", "model.bidirectional=true", *SMALL),
-            *("data=book_excerpts", f"output_dir={tmp_path / 'runs'}", f"data.cache_dir={cache()}"),
-        ],
-        cwd=project,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "train.py", *arguments, *small, "optimizer.lr=0.001", f"output_dir={tmp_path / 'runs'}"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+        },
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr[-3000:]
     assert "my_mgu" in done.stdout
+    assert "trained for" in done.stdout
 
 
 @pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python" and "import unrolled" in text])
 def test_every_python_example_runs(code: str, trained: Path) -> None:
     runs = trained.parent.parent
     exec(compile(code.replace("runs/latest", str(runs / "latest")), "README.md", "exec"), {})  # noqa: S102
-
-
-def cache() -> Path:
-    from unrolled.data.files import default_cache_dir
-
-    return default_cache_dir()
