@@ -44,6 +44,27 @@ COMPARED = "tests/compare/test_comparison.py"
 CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
+    Mutant(
+        "a key that nothing reads is let through",
+        "arguments.py",
+        "if name not in parameters and not open_ended:",
+        "if name not in parameters and open_ended:",
+        "tests/test_arguments.py",
+    ),
+    Mutant(
+        "true is a whole number",
+        "arguments.py",
+        "if type(value) is option or",
+        "if isinstance(value, option if isinstance(option, type) else ()) or",
+        "tests/test_arguments.py",
+    ),
+    Mutant(
+        "whole numbers stay where fractions belong",
+        "config.py",
+        "type(config[key]) is not type(value)",
+        "config[key] != value",
+        "tests/test_config.py",
+    ),
     Mutant("LSTM gate order", "nn/cells/lstm.py", "i, f, g, o = affine", "f, i, g, o = affine", CELL),
     Mutant("LSTM candidate and output swapped", "nn/cells/lstm.py", "i, f, g, o = affine", "i, f, o, g = affine", CELL),
     Mutant("LSTM output without tanh", "nn/cells/lstm.py", "o.sigmoid() * c.tanh()", "o.sigmoid() * c", CELL),

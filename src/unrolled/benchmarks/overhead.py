@@ -123,6 +123,7 @@ def _framework(config: DictConfig, model: pl.LightningModule, batches: list[Batc
             limit_val_batches=0,
             num_sanity_val_steps=0,
             enable_checkpointing=False,
+            enable_progress_bar=False,
         )
         trainer.fit(model, train_dataloaders=_Batches(batches))
     return clock.took()
