@@ -121,7 +121,7 @@ def test_the_examples_of_ones_own_train_together(tmp_path: Path) -> None:
         env={
             **os.environ,
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+            "PYTHONPATH": path,
         },
         capture_output=True,
         text=True,
