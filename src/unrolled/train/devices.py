@@ -21,13 +21,13 @@ from unrolled.errors import UserError
 from unrolled.train.signals import interrupting_signal
 
 BASIC_LAUNCHER = "BasicLauncher"  # Hydra's own: jobs one after another in this process
-PARENT_VARIABLE = "UNROLLED_FIRST_PROCESS"  # its number, for the processes that it has started
+PARENT_VARIABLE = "UNROLLED_FIRST_PROCESS"  # environment variable: process id of rank 0, for the ranks that it starts
 
 
 def global_rank() -> int:
-    """Which of the run's processes this is: 0 where it is the only one.
+    """Global rank of this process, 0 where it is the only one.
 
-    torchrun says RANK, SLURM's srun SLURM_PROCID, the processes that `launched` starts are told LOCAL_RANK.
+    torchrun sets RANK, SLURM's srun SLURM_PROCID, and `launch_processes` LOCAL_RANK.
     """
     for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
         if name in os.environ:
@@ -55,18 +55,17 @@ def check_launcher(devices: Any) -> None:
 
 @contextmanager
 def launch_processes(trainer: pl.Trainer) -> Iterator[None]:
-    """Inside, every device of ``trainer`` has its process; the body runs in all of them.
+    """Inside, every device of ``trainer`` has its process, and the body runs in all of them.
 
-    Under torchrun and SLURM they are there already. Otherwise the first process starts the others, with the arguments
-    of this job alone: Lightning's own launcher would start a sweep as a whole once more in each of them. It is called
-    when data and settings have proved good, so that a mistake in them is met, and told, once. Where one process ends
-    badly, all do.
+    torchrun and SLURM have started them already. Otherwise rank 0 starts the other ranks with the arguments of this job
+    alone: Lightning's own launcher would start a whole sweep once more in each of them. It does so when data and
+    settings have been checked, so that a mistake in them is reported once. Where one process fails, all end.
     """
     environment = getattr(trainer.strategy, "cluster_environment", None)
-    started = isinstance(environment, LightningEnvironment) and not environment.creates_processes_externally
+    ours = isinstance(environment, LightningEnvironment) and not environment.creates_processes_externally
     try:
-        if trainer.world_size == 1 or not started:
-            _end_with_the_first()
+        if trainer.world_size == 1 or not ours:
+            _exit_with_rank_0()
             yield
         else:
             if trainer.num_nodes > 1:
@@ -74,7 +73,7 @@ def launch_processes(trainer: pl.Trainer) -> Iterator[None]:
                     f"trainer.num_nodes={trainer.num_nodes}: start the processes of several machines with torchrun "
                     "or with SLURM's srun"
                 )
-            with _started(trainer.world_size):
+            with _other_ranks(trainer.world_size):
                 yield
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -82,7 +81,8 @@ def launch_processes(trainer: pl.Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _started(count: int) -> Iterator[None]:
+def _other_ranks(count: int) -> Iterator[None]:
+    """Start ranks 1 to ``count`` - 1, and wait for them at the end."""
     variables = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
@@ -106,7 +106,7 @@ def _started(count: int) -> Iterator[None]:
         )
         for rank in range(1, count)
     ]
-    watch = _Watch(others)
+    watch = _Watchdog(others)
     watch.start()
     try:
         yield
@@ -114,8 +114,8 @@ def _started(count: int) -> Iterator[None]:
             _wait(others, seconds=60)
     except BaseException as error:
         watch.finished.set()
-        told = interrupting_signal(error) is not None and not watch.asked
-        if told:  # all of them stop by themselves, once their checkpoints are written
+        stopped = interrupting_signal(error) is not None and not watch.asked
+        if stopped:  # all ranks stop by themselves, once their checkpoints are written
             with suppress(subprocess.TimeoutExpired):
                 _wait(others, seconds=20)
         elif watch.failed is not None:
@@ -128,11 +128,11 @@ def _started(count: int) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        _end(others)
+        _kill(others)
 
 
-class _Watch(threading.Thread):
-    """Ends this process, too, when one of the others ends badly: it might wait for it forever."""
+class _Watchdog(threading.Thread):
+    """Ends rank 0 when another rank has failed, which rank 0 might otherwise wait for forever."""
 
     def __init__(self, others: Sequence[subprocess.Popen[bytes]], patience: float = 30.0) -> None:
         super().__init__(daemon=True)
@@ -160,18 +160,18 @@ class _Watch(threading.Thread):
             os._exit(1)  # inside a collective operation that will never end
 
 
-def _end_with_the_first() -> None:
-    """In a process that another one has started: go when that one has gone."""
+def _exit_with_rank_0() -> None:
+    """In a process that rank 0 has started: exit when rank 0 has exited."""
     first = os.environ.get(PARENT_VARIABLE)
     if first is None:
         return
 
-    def look() -> None:
+    def watch() -> None:
         while os.getppid() == int(first):
             time.sleep(1.0)
         os._exit(1)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _wait(others: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
@@ -180,7 +180,7 @@ def _wait(others: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
         other.wait(max(deadline - time.monotonic(), 0.1))
 
 
-def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
+def _kill(others: Sequence[subprocess.Popen[bytes]]) -> None:
     for other in others:
         if other.poll() is None:
             other.kill()  # it would only complain that it was left alone

@@ -27,15 +27,12 @@ def describe_environment(device: torch.device | str = "cpu", precision: str = "3
         "device_name": _device_name(device),
         "precision": precision,
         "threads": torch.get_num_threads(),
-        "interop_threads": torch.get_num_interop_threads(),
         "cores": os.cpu_count(),
-        "tf32": bool(torch.backends.cuda.matmul.allow_tf32) if device.type == "cuda" else None,
         "timed_in_parallel": int(os.environ.get(PARALLEL_VARIABLE) or 1) > 1,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None}
         | {"torch": str(torch.__version__)},  # with its build, such as +cpu, which the metadata need not name
-        "cuda": torch.version.cuda,
         "git": git_commit(),
     }
 

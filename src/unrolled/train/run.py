@@ -83,47 +83,40 @@ def train(config: DictConfig) -> float | None:
 
     Raises UserError where the config or the data cannot work; nothing has been trained by then.
     """
+    hydra = HydraConfig.get()
+    sweeping = hydra.mode == RunMode.MULTIRUN
     before = None if config.resume is None else load_result(config.resume)
     if before is not None:
         restore_settings(config, before)
     valid = checked(config)
     check_launcher(config.trainer.get("devices"))
-    _quiet()
+    _silence_libraries()
     check_buildable(config)
     build_callbacks(config)
-    choices = HydraConfig.get().runtime.choices
-    directory = Path(HydraConfig.get().runtime.output_dir) if before is None else before.directory
+
     if before is None:
+        choices = {group: hydra.runtime.choices.get(group) for group in ("data", "text", "model")}
         with open_dict(config):
-            config.choices = {group: choices.get(group) for group in ("data", "text", "model")}  # what the groups were
+            config.choices = choices  # the names of what was chosen, which the composed config no longer tells
     settings = plain(config)
-    known: dict[str, Any] = {
-        "model": choices["model"],
-        "implementation": settings["model"].get("implementation", ""),
-        "data": choices["data"],
-    }
+    directory = Path(hydra.runtime.output_dir) if before is None else before.directory
+    root = _root(directory, sweeping)
     console = Console(quiet=global_rank() > 0)
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    root = directory.parent.parent  # runs/<name>/<time>
-    if sweeping or root.name == "sweeps":  # runs/sweeps/<time>/<job>
-        root = root.parent
-    if before is not None and before.status == "ok":
-        console.print(f"finished before, nothing is left to do: {_shown(directory)}", highlight=False, soft_wrap=True)
-        return before.metrics.get("val/accuracy")
-    if sweeping and (done := skip_finished(root, settings, directory)) is not None:
-        console.print(f"finished before, not done again: {_shown(done.directory)}", highlight=False, soft_wrap=True)
-        return done.metrics.get("val/accuracy")
+
+    finished = before if before is not None and before.status == "ok" else None
+    if finished is None and sweeping:
+        finished = skip_finished(root, settings, directory)
+    if finished is not None:
+        console.print(f"finished before, not done again: {_shown(finished.directory)}", highlight=False, soft_wrap=True)
+        return finished.metrics.get("val/accuracy")
     if valid.dry_run:
-        try:
-            _show(config, valid, _prepared(valid), console)
-        except RefusedDataError:
-            if not sweeping:
-                shutil.rmtree(directory / ".hydra", ignore_errors=True)  # as of a run: only the log is left
-            raise
-        console.print("dry run: everything fits together; leave dry_run=true away to train")
+        _dry_run(config, valid, directory, sweeping, console)
         return None
-    known["keep_refused"] = sweeping or before is not None  # a row of the sweep, or a run that had begun
-    with _recorded(directory, settings, valid.name, root, before, **known) as result:
+
+    known = {name: hydra.runtime.choices[name] for name in ("model", "data")}
+    known["implementation"] = settings["model"].get("implementation", "")
+    keep_refused = sweeping or before is not None  # a row of the sweep, or a run that had begun
+    with _recorded(directory, settings, valid.name, root, before, keep_refused=keep_refused, **known) as result:
         warning = _fit_and_test(config, valid, result, before, settings, console)
     if global_rank() == 0:
         remove_resume_points(directory / "checkpoints")
@@ -131,8 +124,24 @@ def train(config: DictConfig) -> float | None:
     console.print(f"this run: {_shown(directory)}", highlight=False, soft_wrap=True)
     if warning is not None:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-    best = result.metrics.get("val/accuracy")
-    return None if best is None else float(best)
+    return result.metrics.get("val/accuracy")
+
+
+def _root(directory: Path, sweeping: bool) -> Path:
+    """The directory of all runs: of runs/<name>/<time> and of runs/sweeps/<time>/<job> it is runs."""
+    root = directory.parent.parent
+    return root.parent if sweeping or root.name == "sweeps" else root
+
+
+def _dry_run(config: DictConfig, valid: Config, directory: Path, sweeping: bool, console: Console) -> None:
+    """Show the data and the model, and train nothing."""
+    try:
+        _build_and_show(config, valid, _prepare(valid), console)
+    except RefusedDataError:
+        if not sweeping:
+            shutil.rmtree(directory / ".hydra", ignore_errors=True)  # as of a run: only the log is left
+        raise
+    console.print("dry run: everything fits together; leave dry_run=true away to train")
 
 
 def _fit_and_test(
@@ -143,15 +152,15 @@ def _fit_and_test(
     settings: dict[str, Any],
     console: Console,
 ) -> str | None:
-    """Fill in ``result``; a warning where the model has learnt nothing."""
+    """Train, test the best weights and fill in ``result``; returns a warning where the model has learned nothing."""
     directory = result.directory
     first = global_rank() == 0
-    prepared = _prepared(valid)
+    prepared = _prepare(valid)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
         prepared.vocabulary.save(directory / VOCABULARY_FILE)
         write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
-    model = _show(config, valid, prepared, console)
+    model = _build_and_show(config, valid, prepared, console)
     result.parameters, result.directions = count_parameters(model), model.directions
     history, speed = History(), Speed()
     if not first:  # the weights are the same everywhere, dropout is not
@@ -197,8 +206,7 @@ def _fit_and_test(
         result.best_checkpoint = result.relative(_existing(checkpoints / "best.ckpt"))
         result.last_checkpoint = result.relative(_existing(checkpoints / "last.ckpt"))
     test = model.test_predictions
-    names = prepared.labels
-    return chance_warning(test["labels"], test["predicted"], prepared.valid.labels, history.rows, names)
+    return chance_warning(test["labels"], test["predicted"], prepared.valid.labels, history.rows, prepared.labels)
 
 
 @contextmanager
@@ -239,16 +247,16 @@ def _check_rows(config: Config, processes: int) -> None:
         raise UserError(f"tbptt.batch_size={rows}: rows of all {processes} devices together, at least one for each")
 
 
-def _prepared(valid: Config) -> PreparedData:
-    _reset(valid)
+def _prepare(valid: Config) -> PreparedData:
+    _reset_process(valid)
     try:
         return prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
     except UserError as error:
         raise RefusedDataError(str(error)) from error
 
 
-def _show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
-    """The data and the model, on the terminal before they meet."""
+def _build_and_show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
+    """Build the model and show what it is and what the data are."""
     console.print(summary_table(prepared.summary))
     model = build_classifier(config, valid, prepared)
     parameters = count_parameters(model)
@@ -257,16 +265,15 @@ def _show(config: DictConfig, valid: Config, prepared: PreparedData, console: Co
     return model
 
 
-def _reset(config: Config) -> None:
-    """What one job of a sweep sets must not reach the next."""
-    _quiet()
+def _reset_process(config: Config) -> None:
+    """Set what holds for the whole process anew: jobs of a sweep run in one, and none may inherit from the last."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision("highest")
     pl.seed_everything(config.seed, verbose=False)
 
 
-def _quiet() -> None:
+def _silence_libraries() -> None:
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
     for message in NOISE:
@@ -278,5 +285,5 @@ def _existing(path: Path) -> Path | None:
 
 
 def _shown(path: Path) -> Path:
-    """As one would type it from here."""
+    """The path as one would type it in the present directory."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,6 +1,6 @@
 """Hyperparameters and results of the run, for TensorBoard's HParams tab."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -16,47 +16,31 @@ if TYPE_CHECKING:
 
 
 class HParams(Callback):
-    """Writes one row of the HParams table, exactly once, after the test.
+    """Writes one row of the HParams table after the test.
 
-    keys: dotted paths into ``config``, such as ``model.hidden_size``: the chosen settings; a mapping gives them other
-    names in the table. One that ``config`` lacks or sets to None becomes "none", so that all runs have the same
-    columns. The metrics are those of the ``History`` callback, tagged ``final/val_accuracy`` and so on: tags of their
-    own, so that no curve gets a second point. With them go the speed, where ``Speed`` has measured it, and the number
-    of parameters. A run that is never tested gets its row by ``write``.
+    columns: name in the table -> dotted path into ``config``, such as ``model.hidden_size``. A setting that ``config``
+    lacks or sets to None becomes "none", so that all runs have the same columns. The metrics are those of ``History``,
+    tagged ``final/val_accuracy`` and so on (tags of their own, so that no curve gets a second point), the speed, where
+    ``Speed`` has measured it, and the number of parameters. Must stand behind `History` among the callbacks.
     """
 
-    def __init__(self, config: Mapping[str, Any], keys: Sequence[str] | Mapping[str, str]) -> None:
-        named = keys if isinstance(keys, Mapping) else {key: key for key in keys}
-        self.values = {name: _plain(_look_up(config, key)) for name, key in named.items()}
-        self.written = False
+    def __init__(self, config: Mapping[str, Any], columns: Mapping[str, str]) -> None:
+        self.values = {name: _plain(_look_up(config, key)) for name, key in columns.items()}
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.write(trainer)
-
-    def write(self, trainer: pl.Trainer) -> None:
-        """Write the row now, with the metrics there are; a second call does nothing."""
-        if self.written:
-            return
-        history = next((c for c in trainer.callbacks if isinstance(c, History)), None)  # type: ignore[attr-defined]
-        if history is None:
-            raise RuntimeError("the HParams callback takes its metrics from History: give History to the trainer too")
-        if trainer.state.fn == "test":
-            history.on_test_end(trainer, trainer.lightning_module)  # whichever of the two stands first in the list
-        outcome = history.metrics()
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        outcome = next(c for c in callbacks if isinstance(c, History)).metrics()
         metrics = {f"final/{name.replace('/', '_')}": outcome[name] for name in sorted(outcome, key=_importance)}
-        speed = next((c.result()["tokens_per_second"] for c in trainer.callbacks if isinstance(c, Speed)), None)  # type: ignore[attr-defined]
+        speed = next((c.result()["tokens_per_second"] for c in callbacks if isinstance(c, Speed)), None)
         if speed is not None:
             metrics["final/tokens_per_second"] = speed
-        metrics["final/parameters"] = float(count_parameters(trainer.lightning_module)["total"])
+        metrics["final/parameters"] = float(count_parameters(pl_module)["total"])
         for writer in summary_writers(trainer):
-            write_hparams(writer, self.values, metrics)
-        self.written = True
+            _write(writer, self.values, metrics)
 
 
-def write_hparams(
-    writer: "SummaryWriter", values: Mapping[str, bool | int | float | str], metrics: Mapping[str, float]
-) -> None:
-    """Add a session with ``values`` and ``metrics`` to a writer's event file."""
+def _write(writer: "SummaryWriter", values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Add a session to the writer's own event file; ``SummaryWriter.add_hparams`` would open another one."""
     from torch.utils.tensorboard.summary import hparams  # imports TensorBoard's plugin: slow, and needed once only
 
     for tag, number in metrics.items():
