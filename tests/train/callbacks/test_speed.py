@@ -1,10 +1,31 @@
-import time
+"""Speed against a clock that the test moves."""
 
 import pytest
 import torch
 
+from unrolled.train.callbacks import speed as speed_module
 from unrolled.train.callbacks.speed import Speed, Window
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
+
+
+class Clock:
+    """Stands in for the time module; stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(speed_module, "time", made)
+    return made
 
 
 def test_rates_follow_from_counts_and_seconds() -> None:
@@ -17,15 +38,15 @@ def test_rates_follow_from_counts_and_seconds() -> None:
     }
 
 
-def test_speed_counts_real_tokens_and_leaves_out_the_first_steps(tiny, batches, make_trainer, events) -> None:
-    """The first three steps are made very slow; the steps counted take 10 ms each."""
-    tiny.before_step = lambda step: time.sleep(0.3 if step < 3 else 0.01)
+def test_speed_counts_real_tokens_and_leaves_out_the_first_steps(tiny, batches, make_trainer, events, clock) -> None:
+    """The first three steps take 300 ms each, the steps counted 10 ms; a batch has 11 tokens in 16 positions."""
+    tiny.before_step = lambda step: clock.move(0.3 if step < 3 else 0.01)
     speed = Speed(skip_steps=3)
     make_trainer([speed], max_epochs=1).fit(tiny, batches(11))
     result = speed.result()
     assert result["measured_steps"] == 8
-    assert 10 <= result["ms_per_step"] < 300
-    assert result["tokens_per_second"] == pytest.approx(11 / result["ms_per_step"] * 1000, rel=0.3)
+    assert result["ms_per_step"] == pytest.approx(10)
+    assert result["tokens_per_second"] == pytest.approx(11 / 0.01)
     assert result["padding_share"] == pytest.approx(1 - 11 / 16)
     assert result["peak_memory_mb"] > 1
     read = events()
@@ -35,32 +56,33 @@ def test_speed_counts_real_tokens_and_leaves_out_the_first_steps(tiny, batches, 
     assert {3, 5} <= {event.step for event in read.Scalars("train/loss")}
 
 
-def test_waiting_for_data_is_told_apart(tiny, batches, make_trainer) -> None:
+def test_waiting_for_data_is_told_apart(tiny, batches, make_trainer, clock) -> None:
     loader = batches(8)
-    loader.collate_fn = lambda batch: (time.sleep(0.02), batch)[1]
-    tiny.before_step = lambda step: time.sleep(0.005)
+    loader.collate_fn = lambda batch: (clock.move(0.03), batch)[1]
+    tiny.before_step = lambda step: clock.move(0.01)
     speed = Speed(skip_steps=2)
     make_trainer([speed], max_epochs=1).fit(tiny, loader)
-    assert 0.5 < speed.result()["data_wait_share"] < 1
+    assert speed.result()["data_wait_share"] == pytest.approx(0.75, abs=0.05)  # Lightning fetches one batch ahead
 
 
-def test_validation_belongs_to_no_window(tiny, batches, make_trainer) -> None:
+def test_validation_belongs_to_no_window(tiny, batches, make_trainer, clock) -> None:
     slow = batches(3)
-    slow.collate_fn = lambda batch: (time.sleep(0.1), batch)[1]
+    slow.collate_fn = lambda batch: (clock.move(100.0), batch)[1]
+    tiny.before_step = lambda step: clock.move(0.01)
     speed = Speed(skip_steps=1)
     make_trainer([speed], max_epochs=3, val_check_interval=3).fit(tiny, batches(6), slow)
     assert speed.result()["measured_steps"] == 17
-    assert speed.result()["ms_per_step"] < 90
+    assert speed.result()["ms_per_step"] == pytest.approx(10)
 
 
-def test_steps_are_optimizer_steps_where_gradients_accumulate(tiny, batches, make_trainer) -> None:
-    tiny.before_step = lambda step: time.sleep(0.005)
+def test_steps_are_optimizer_steps_where_gradients_accumulate(tiny, batches, make_trainer, clock) -> None:
+    tiny.before_step = lambda step: clock.move(0.005)
     speed = Speed(skip_steps=1)
     make_trainer([speed], max_epochs=1, accumulate_grad_batches=3).fit(tiny, batches(15))
     result = speed.result()
     assert result["measured_steps"] == 4
-    assert result["ms_per_step"] >= 15
-    assert result["tokens_per_second"] == pytest.approx(3 * 11 / result["ms_per_step"] * 1000, rel=0.3)
+    assert result["ms_per_step"] == pytest.approx(15)
+    assert result["tokens_per_second"] == pytest.approx(3 * 11 / 0.015)
 
 
 def test_a_run_too_short_to_measure_says_so(tiny, batches, make_trainer) -> None:
