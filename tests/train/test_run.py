@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +62,11 @@ def test_results_hold_what_a_reader_needs(trained: Path) -> None:
     assert (trained / results["best_checkpoint"]).is_file()
     labels = (trained / "predictions.csv").read_text().splitlines()
     assert len(labels) == 600 + 1
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
+def test_the_native_engine_ran_where_there_is_a_compiler(trained: Path) -> None:
+    assert json.loads((trained / "results.json").read_text())["environment"]["engines"] == ["fused (native)"]
 
 
 def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier_point_are_tested(tmp_path) -> None:

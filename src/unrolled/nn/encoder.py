@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unrolled.nn.cells import State
 from unrolled.nn.layer import Layer
+from unrolled.nn.recurrence import Recurrence
 
 
 class Encoder(nn.Module):
@@ -46,6 +47,11 @@ class Encoder(nn.Module):
         for layer in self.layers:
             for direction in layer.directions:
                 direction.draw_weight_masks()
+
+    def engines_run(self) -> list[str]:
+        """Which engines have executed the handwritten recurrences so far, such as `fused (native)`."""
+        recurrences = [r for layer in self.layers for r in layer.recurrences if isinstance(r, Recurrence)]
+        return sorted({engine for recurrence in recurrences for engine in recurrence.engines_run})
 
     def split(self, state: State) -> list[State]:
         """The flat state as one tuple per layer."""

@@ -203,6 +203,7 @@ def _fit_and_test(
     finally:
         result.metrics, result.history = history.metrics(), history.rows
         result.speed = speed.result()
+        result.environment["engines"] = model.network.encoder.engines_run()
         result.best_checkpoint = result.relative(_existing(checkpoints / "best.ckpt"))
         result.last_checkpoint = result.relative(_existing(checkpoints / "last.ckpt"))
     test = model.test_predictions
