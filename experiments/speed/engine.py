@@ -1,12 +1,16 @@
 """Time one layer alone, forward and backward: the engine `fused`, dense torch.nn, and the matrix products' own time.
 
     python experiments/speed/engine.py threads=1
+    OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive python experiments/speed/engine.py threads=2 clock=cpu
     python experiments/speed/engine.py threads=2 out=experiments/speed/results/engine-2.json
 
 The floor of a shape is the number of operations of its matrix products, forward and backward, at the rate of a product
 of two matrices of 1024 x 1024 in the same round. Every round times all three one after another; the table has medians
-over rounds, and medians of the ratios within a round. On one thread the clock is the process's processor time, which
-other programs on the machine disturb least; on several it is wall time.
+over rounds, and medians of the ratios within a round.
+
+`clock=cpu` counts processor time divided by the number of threads, which other programs on the machine disturb least;
+on several threads it wants OMP_WAIT_POLICY=passive, so that waiting is not counted, and does not show what waiting
+costs. `clock=wall` does, and needs an idle machine. The default is cpu on one thread and wall on several.
 """
 
 import json
@@ -75,8 +79,9 @@ def seconds(run: Callable[[], Any], clock: Callable[[], float], least: float = 0
     return taken / calls
 
 
-def measure(shape: tuple[str, int, int, int, int], threads: int, rounds: int) -> dict[str, Any]:
-    clock = time.process_time if threads == 1 else time.perf_counter
+def measure(
+    shape: tuple[str, int, int, int, int], threads: int, rounds: int, clock: Callable[[], float]
+) -> dict[str, Any]:
     engine, dense = forward_and_backward(*shape)
     square = torch.randn(1024, 1024)
     for run in (engine, dense):
@@ -98,7 +103,10 @@ def measure(shape: tuple[str, int, int, int, int], threads: int, rounds: int) ->
 
 def main() -> None:
     options = {"threads": "1", "rounds": "7", "out": "", "only": ""} | dict(a.split("=", 1) for a in sys.argv[1:])
-    torch.set_num_threads(int(options["threads"]))
+    threads = int(options["threads"])
+    torch.set_num_threads(threads)
+    on_cpu = options.setdefault("clock", "cpu" if threads == 1 else "wall") == "cpu"
+    clock = (lambda: time.process_time() / threads) if on_cpu else time.perf_counter
     print(f"{version()} loops, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {options}")
     print(f"{'':>24} {'fused ms':>9} {'torch.nn ms':>11} {'floor ms':>9} {'fused/floor':>11} {'torch.nn/fused':>14}")
     results = []
@@ -106,7 +114,7 @@ def main() -> None:
         name = f"{shape[0]} B{shape[1]} E{shape[2]} H{shape[3]} P{shape[4]}"
         if options["only"] not in name:
             continue
-        result = measure(shape, int(options["threads"]), int(options["rounds"]))
+        result = measure(shape, threads, int(options["rounds"]), clock)
         results.append(result)
         print(
             f"{name:>24} {result['engine_ms']:9.1f} {result['torch_ms']:11.1f} {result['floor_ms']:9.1f} "
