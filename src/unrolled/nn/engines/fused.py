@@ -7,6 +7,7 @@ none can be built, Python (reference.py); the derivation is in the latter.
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -115,7 +116,7 @@ def fused(
         again = None if eager is None else functools.partial(_differentiate_again, eager, len(state), inputs)
         outputs, *after = function.apply(_Loops(loops, again), *how[1:], *inputs)
     else:
-        with torch.autocast("cpu", enabled=False):
+        with _full_precision():
             outputs, *after = function.run(*how, False, *inputs)[0]
     return outputs, tuple(after)
 
@@ -150,6 +151,11 @@ def _differentiate_again(
     return (*[None] * others, *(next(found) if needed else None for needed in asked))
 
 
+def _full_precision() -> AbstractContextManager[Any]:
+    """Without autocast; to enter it costs more than a small product, so only where there is one to switch off."""
+    return torch.autocast("cpu", enabled=False) if torch.is_autocast_enabled("cpu") else nullcontext()
+
+
 def _by_hand(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A backward whose own operations autograd does not see, and autocast leaves alone."""
 
@@ -162,7 +168,7 @@ def _by_hand(backward: Callable[..., Any]) -> Callable[..., Any]:
                     "The engine fused has no second derivative, which create_graph=True asks for: use the engine eager."
                 )
             return again(ctx, grads)
-        with torch.autocast("cpu", enabled=False):
+        with _full_precision():
             return backward(ctx, *grads)
 
     return checked
@@ -193,7 +199,7 @@ class _RNN(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, loops: Any, reverse: bool, nonlinearity: int, *inputs: Any) -> Any:
-        with torch.autocast("cpu", enabled=False):
+        with _full_precision():
             results, _ = _RNN.run(loops, reverse, nonlinearity, True, *inputs)
         ctx.how = loops, reverse, nonlinearity
         ctx.set_materialize_grads(False)
@@ -256,7 +262,7 @@ class _LSTM(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, loops: Any, reverse: bool, *inputs: Any) -> Any:
-        with torch.autocast("cpu", enabled=False):
+        with _full_precision():
             results, saved = _LSTM.run(loops, reverse, True, *inputs)
         x, h0, c0, weight_ih, weight_hh, _, _, weight_hr = inputs
         ctx.how = loops, reverse
@@ -329,7 +335,7 @@ class _GRU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, loops: Any, reverse: bool, *inputs: Any) -> Any:
-        with torch.autocast("cpu", enabled=False):
+        with _full_precision():
             results, saved = _GRU.run(loops, reverse, True, *inputs)
         ctx.how = loops, reverse
         ctx.set_materialize_grads(False)

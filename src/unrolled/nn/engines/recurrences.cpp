@@ -129,7 +129,7 @@ class Packed {
     int vectors;
   };
 
-  // Element (k, column) is from[k * row_stride + column * column_stride].
+  // Element (k, column) is from[k * row_stride + column * column_stride]; one of the strides is 1.
   Packed(const Tensor& from, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride, int gates = 1)
       : depth(depth) {
     const int64_t vectors = (columns + lanes<T> - 1) / lanes<T>;
@@ -159,16 +159,16 @@ class Packed {
 
  private:
   void copy(const T* from, int64_t row_stride, int64_t column_stride, int64_t count, T* to, int64_t vectors) const {
-    for (int64_t k = 0; k < depth; ++k) {
-      T* row = to + k * vectors * lanes<T>;
-      if (column_stride == 1) {
-        std::copy_n(from + k * row_stride, count, row);
-      } else {
-        for (int64_t lane = 0; lane < count; ++lane) {
-          row[lane] = from[k * row_stride + lane * column_stride];
-        }
+    const int64_t step = vectors * lanes<T>;
+    if (row_stride == 1) {
+      at::vec::transpose_mxn<T>(from, column_stride, to, step, static_cast<int>(count), static_cast<int>(depth));
+    } else {
+      for (int64_t k = 0; k < depth; ++k) {
+        std::copy_n(from + k * row_stride, count, to + k * step);
       }
-      std::fill(row + count, row + lanes<T>, T(0));
+    }
+    for (int64_t k = 0; count < lanes<T> && k < depth; ++k) {
+      std::fill(to + k * step + count, to + k * step + lanes<T>, T(0));
     }
   }
 
