@@ -2,7 +2,7 @@
 
     python experiments/speed/engine.py threads=1
     OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive python experiments/speed/engine.py threads=2 clock=cpu
-    python experiments/speed/engine.py threads=2 out=experiments/speed/results/engine-2.json
+    python experiments/speed/engine.py threads=2 out=experiments/speed/engine_2_threads.json
 
 The floor of a shape is the number of operations of its matrix products, forward and backward, at the rate of a product
 of two matrices of 1024 x 1024 in the same round. Every round times all three one after another; the table has medians
