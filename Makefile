@@ -7,7 +7,7 @@ ARGS ?=
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format tensorboard sweep compare bench mutants clean clean-runs clean-cache setup-torchtext test-torchtext
+.PHONY: help setup train test lint format tensorboard sweep compare bench mutants clean clean-runs clean-cache setup-torchtext test-torchtext setup-peers
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,13 @@ setup-torchtext: .venv-torchtext/.ready ## Make the environment of torchtext 0.1
 test-torchtext: setup-torchtext ## Run the tests that need torchtext, in its environment
 	.venv-torchtext/bin/python -m pytest -m torchtext tests/data/test_torchtext_text.py \
 	  tests/data/sources/test_torchtext_sets.py $(ARGS)
+
+setup-peers: .venv-peers/.ready ## Make the environment of Keras for experiments/peers (TensorFlow; 300 MB to fetch)
+
+.venv-peers/.ready: experiments/peers/requirements.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --requirement experiments/peers/requirements.txt
+	@touch $@
 
 clean: ## Remove the environment and what tools left, never runs or data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info

@@ -10,6 +10,7 @@ ROWS = {
     "memory": "Measured",
     "memory_probe": "Row",
     "parity": "Row",
+    "peers": "Row",
     "schedules": "Row",
     "truncation_bias": "Row",
 }
