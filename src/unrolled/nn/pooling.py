@@ -10,6 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from unrolled.nn.chunk_statistics import chunk_statistics
+
 Pooled = tuple[Tensor, ...]  # batch on dimension 0
 
 
@@ -148,7 +150,13 @@ class Concat(Pooling):
         return tuple(s for part in self.parts for s in cast(Pooling, part).initial(rows, device))
 
     def update(self, pooled: Pooled, outputs: Tensor, lengths: Tensor, full: bool = False) -> Pooled:
-        return tuple(s for part, own in self._parts(pooled) for s in part.update(own, outputs, lengths, full))
+        if not outputs.requires_grad:
+            return tuple(s for part, own in self._parts(pooled) for s in part.update(own, outputs, lengths, full))
+        before, highest, sofar, count = pooled  # the same in one pass
+        last, largest, total = chunk_statistics(outputs, lengths, full)
+        if not full:
+            last = torch.where((lengths > 0).unsqueeze(1), last, before)
+        return last, torch.where(largest > highest, largest, highest), sofar + total, count + lengths.unsqueeze(1)
 
     def value(self, pooled: Pooled) -> Tensor:
         return torch.cat([part.value(own) for part, own in self._parts(pooled)], dim=1)
