@@ -47,13 +47,13 @@ ROOT = Path(__file__).resolve().parents[2]
 WARM_UP = 3  # batches that do not count
 
 METHODS = {  # of the classifier, by dotted name, and the part that they are; recurrences are found by themselves
-    "embedding.drop_words": "word dropout",
-    "embedding.lookup": "embedding lookup",
-    "embedding.drop": "embedding dropout",
-    "pooling.update": "pooling",
-    "pooling.value": "pooling",
-    "dropout.forward": "head and loss",
-    "head.forward": "head and loss",
+    "network.embedding.drop_words": "word dropout",
+    "network.embedding.lookup": "embedding lookup",
+    "network.embedding.drop": "embedding dropout",
+    "network.pooling.update": "pooling",
+    "network.pooling.value": "pooling",
+    "network.dropout.forward": "head and loss",
+    "network.head.forward": "head and loss",
     "_each_loss": "head and loss",
     "train_metrics.update": "metrics and logging",
     "log": "metrics and logging",
@@ -136,10 +136,12 @@ class Parts:
         self.made: list[tuple[int, int, str]] = []  # sequence numbers of nodes, first and last + 1, and their part
         for name, part in METHODS.items():
             self.mark(model, name, part)
-        for module in model.encoder.modules():
+        for layer in model.network.encoder.layers:
+            self.mark(layer, "drop", "embedding dropout")
+            self.mark(layer, "beside", SHORTCUT)
+        for module in model.network.encoder.modules():
             if hasattr(module, "read"):
-                inside = [m for m in module.modules() if m is not module and hasattr(m, "read")]
-                self.mark(module, "read", SHORTCUT if inside else RECURRENCE)
+                self.mark(module, "read", RECURRENCE)
             for cell in getattr(module, "_cells", ()):
                 self.mark(cell, "from_input", INPUT)
 

@@ -1,8 +1,12 @@
 """From token ids to vectors."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from unrolled.nn.row_lookup import RowUpdates, distinct, look_up
 
 
 class Embedding(nn.Embedding):
@@ -26,6 +30,7 @@ class Embedding(nn.Embedding):
         self.dropout = dropout
         self.word_dropout = word_dropout
         self.unknown = unknown
+        self.rows: RowUpdates | None = None  # what an optimizer still has to do; gradients are sparse then
 
     def reset_parameters(self) -> None:
         """Normal vectors, zeros for padding."""
@@ -45,8 +50,21 @@ class Embedding(nn.Embedding):
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Each id's vector, nothing dropped."""
-        return super().forward(tokens)
+        if self.rows is None:
+            return super().forward(tokens)
+        if not torch.is_grad_enabled():
+            self.rows.flush()
+            return super().forward(tokens)
+        ids, places = distinct(tokens.flatten(), self.num_embeddings)
+        self.rows.catch_up(ids)
+        vectors = look_up(self.weight, tokens.flatten(), ids, places, self.padding_idx)
+        return vectors.view(*tokens.shape, self.embedding_dim)
 
     def drop(self, vectors: Tensor) -> Tensor:
         """In training a share of the elements zeroed, the others scaled up."""
         return F.dropout(vectors, self.dropout, self.training)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.rows is not None:
+            destination[prefix + "weight"] = self.rows.up_to_date()[0]

@@ -1,10 +1,23 @@
 """Looking up an embedding's rows with a gradient of these rows alone."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+class RowUpdates(Protocol):
+    """Whoever changes a weight's rows only when they are to be read."""
+
+    def catch_up(self, ids: Tensor) -> None:
+        """Bring the rows ``ids``, each of which stands there once, up to date."""
+
+    def flush(self) -> None:
+        """Bring every row up to date."""
+
+    def up_to_date(self) -> tuple[Tensor, Any]:
+        """The weight as `flush` would leave it, first of all."""
 
 
 def distinct(tokens: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import chunk_weights
 from unrolled.tbptt.read import read, start
 from unrolled.tbptt.stream import read_stream
+from unrolled.train.row_adamw import RowAdamW, clip_gradients
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
@@ -122,6 +123,13 @@ class Classifier(pl.LightningModule):
                 "validation and test read whole documents both ways"
             )
 
+    def on_fit_end(self) -> None:
+        """From now on the embedding is an ordinary one."""
+        embedding = self.network.embedding
+        if embedding.rows is not None:
+            embedding.rows.flush()
+            embedding.rows = None
+
     def on_train_epoch_start(self) -> None:
         """An epoch's stream rows start with new documents."""
         self._waiting = None
@@ -187,6 +195,9 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and a learning-rate schedule per step where one is set."""
         optimizer = self._optimizer(self.parameters())
+        embedding, one_cpu = self.network.embedding, self.device.type == "cpu" and self.trainer.world_size == 1
+        if isinstance(optimizer, RowAdamW) and not optimizer.only_dense and one_cpu and embedding.weight.requires_grad:
+            embedding.rows = optimizer.rows(embedding.weight)  # elsewhere every row is updated in every step
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
@@ -203,6 +214,9 @@ class Classifier(pl.LightningModule):
         Lightning refuses those because they divide by the loss scale inside ``step()``, after clipping. bfloat16 has no
         scale; for float16 the gradients are unscaled here, which the scaler takes note of.
         """
+        if self.network.embedding.rows is not None and gradient_clip_val:
+            clip_gradients(self.parameters(), gradient_clip_val, gradient_clip_algorithm == "value")
+            return
         plugin = self.trainer.precision_plugin
         if not isinstance(plugin, MixedPrecision) or not gradient_clip_val:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import AdamW
 
@@ -36,7 +36,7 @@ class Rows:
     `catch_up` before rows are read, `flush` before all of them are.
     """
 
-    def __init__(self, parameter: nn.Parameter, betas: tuple[float, float], eps: float) -> None:
+    def __init__(self, parameter: Tensor, betas: tuple[float, float], eps: float) -> None:
         self.parameter = parameter
         self.betas, self.eps = betas, eps
         self.exp_avg = torch.zeros_like(parameter, requires_grad=False)  # m
@@ -67,9 +67,15 @@ class Rows:
 
     @torch.no_grad()
     def step(self, gradient: Tensor, lr: float, weight_decay: float) -> None:
-        """One step of AdamW: of the rows of the sparse ``gradient`` now, of the others when they are looked up."""
-        gradient = _each_row_once(gradient)
-        ids, values = gradient._indices()[0], gradient._values()
+        """One step of AdamW: of the rows of the sparse ``gradient`` now, of the others when they are looked up.
+
+        A dense gradient has all rows.
+        """
+        if gradient.is_sparse:
+            gradient = _each_row_once(gradient)
+            ids, values = gradient._indices()[0], gradient._values()
+        else:
+            ids, values = torch.arange(len(gradient)), gradient
         self.catch_up(ids)
         b1, b2 = self.betas
         age = (self.steps - self.row_step[ids]).double().unsqueeze(1)
@@ -183,14 +189,25 @@ class Rows:
 class RowAdamW(AdamW):
     """torch.optim.AdamW, fused, that also takes sparse gradients, of parameters named to `rows` beforehand.
 
-    Everything else is torch's own. On several devices, on a GPU and for other optimizers gradients are dense.
+    Everything else is torch's own. Without such parameters, as on a GPU or on several devices, it is AdamW itself.
     """
 
-    def __init__(self, params: Any, **options: Any) -> None:
-        super().__init__(params, **({"fused": True} | options))
-        self._rows: dict[nn.Parameter, Rows] = {}
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        maximize: bool = False,
+        fused: bool = True,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, fused=fused)
+        self.only_dense = amsgrad or maximize  # for which rows have no closed form here
+        self._rows: dict[Tensor, Rows] = {}
 
-    def rows(self, parameter: nn.Parameter) -> Rows:
+    def rows(self, parameter: Tensor) -> Rows:
         """The rows of ``parameter``, one of the optimizer's; its gradients are to be sparse from now on."""
         group = next(group for group in self.param_groups if any(p is parameter for p in group["params"]))
         if parameter not in self._rows:
@@ -243,7 +260,7 @@ def _each_row_once(gradient: Tensor) -> Tensor:
     return gradient.coalesce()
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float, by_value: bool = False) -> None:
+def clip_gradients(parameters: Iterable[Tensor], limit: float, by_value: bool = False) -> None:
     """What torch.nn.utils.clip_grad_norm_ and clip_grad_value_ do, with sparse gradients as well."""
     values = []
     for parameter in parameters:

@@ -1,12 +1,13 @@
 """Exponential moving average of the weights."""
 
-from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+
+from unrolled.train.row_adamw import RowAdamW, Rows
 
 
 class AveragedWeights(WeightAveraging):
@@ -18,15 +19,63 @@ class AveragedWeights(WeightAveraging):
     In a checkpoint ``state_dict`` is the average, so whoever loads it gets the tested weights;
     ``current_model_state`` is what training goes on from. Lightning's own callback, asked to test a checkpoint after
     fitting with the same trainer, puts the weights without averaging into the model; this one does not.
+
+    Weights that `RowAdamW` updates row by row are averaged so, too.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie between 0 and 1, got {decay}")
-        super().__init__(use_buffers=False, multi_avg_fn=partial(_move, decay))
+        super().__init__(use_buffers=False, multi_avg_fn=self._move)
+        self.decay = decay
         self._swapped = False
+        self._by_rows: dict[int, Rows] = {}  # by the address of the weight
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        optimizers = [optimizer for optimizer in trainer.optimizers if isinstance(optimizer, RowAdamW)]
+        self._by_rows = {rows.weight.data_ptr(): rows for optimizer in optimizers for rows in optimizer.all_rows()}
+        if self._begun:
+            self._attach(pl_module)
+
+    @property
+    def _begun(self) -> bool:
+        return self._average_model is not None and int(self._average_model.n_averaged) > 0
+
+    def _attach(self, pl_module: pl.LightningModule) -> None:
+        """Let rows know where their average is."""
+        assert self._average_model is not None
+        for average, weight in zip(self._average_model.module.parameters(), pl_module.parameters(), strict=True):
+            if (rows := self._by_rows.get(weight.data_ptr())) is not None:
+                rows.attach(average.detach())
+
+    def _flush(self) -> None:
+        for rows in self._by_rows.values():
+            rows.flush()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        first = not self._begun
+        if first:
+            self._flush()  # the first average is a copy of the weights
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if first and self._begun:
+            self._attach(pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._flush()
+        super().on_train_end(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        for name, weight in pl_module.named_parameters():
+            if (rows := self._by_rows.get(weight.data_ptr())) is not None and rows.now:
+                checkpoint["state_dict"][name] = rows.up_to_date()[1]
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._flush()
         super().on_validation_epoch_start(trainer, pl_module)
         self._swapped = True
 
@@ -44,10 +93,14 @@ class AveragedWeights(WeightAveraging):
         if trainer.state.fn == "fit":
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
-
-@torch.no_grad()
-def _move(decay: float, averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
-    steps = int(updates)
-    share = 1 - min(decay, (1 + steps) / (10 + steps))
-    for average, weight in zip(averages, weights, strict=True):
-        average.lerp_(weight, share)
+    @torch.no_grad()
+    def _move(self, averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+        steps = int(updates)
+        share = 1 - min(self.decay, (1 + steps) / (10 + steps))
+        dense = []
+        for average, weight in zip(averages, weights, strict=True):
+            if (rows := self._by_rows.get(weight.data_ptr())) is not None:
+                rows.follow(share)
+            else:
+                dense.append((average, weight))
+        torch._foreach_lerp_([average for average, _ in dense], [weight for _, weight in dense], share)
