@@ -252,6 +252,21 @@ def test_without_gradients_the_same_numbers(case: Case, which: Version) -> None:
     assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(actual, expected, strict=True))
 
 
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("case", [*CASES[:5], CASES[10], CASES[11], Case("RNN", nonlinearity="identity")], ids=name)
+def test_one_step_without_gradients(case: Case, rows: int, which: Version) -> None:
+    case = case._replace(K=1, B=rows)
+    module = case.module(torch.float64, unrolled)
+    x, state = case.data(torch.float64)
+    before = [tensor.detach().clone() for tensor in (x, *state)]
+    expected = run_fused(case, module, x, state, which)
+    with torch.no_grad():
+        outputs, *after = run_fused(case, module, x, state, which)
+    assert_same([outputs, *after], list(expected), torch.float64)
+    assert all(map(torch.equal, (x, *state), before))
+    assert all(tensor.untyped_storage().nbytes() == tensor.numel() * 8 for tensor in (outputs, *after))
+
+
 @pytest.mark.parametrize("case", CASES[:5], ids=name)
 def test_arguments_are_left_alone_and_a_kept_graph_gives_the_same_gradients_twice(case: Case, which: Version) -> None:
     module = case.module(torch.float32)

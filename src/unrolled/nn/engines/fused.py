@@ -56,15 +56,17 @@ def unsupported(x: Tensor, state: State, weights: Mapping[str, Tensor]) -> str:
         return "forward-mode derivatives are not derived"
     if dtype not in (torch.float32, torch.float64):
         return f"weights are {dtype}, not float32 or float64"
-    for tensor in (x, *state, *weights.values()):
-        if type(tensor) not in (Tensor, torch.nn.Parameter):
-            return f"{type(tensor).__name__} is a subclass of Tensor"
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
+    for number, tensor in enumerate((*weights.values(), x, *state)):  # in every call, so the cheapest questions
+        given = type(tensor)
+        if given is not torch.nn.Parameter and given is not Tensor:
+            return f"{given.__name__} is a subclass of Tensor"
+        if not tensor.is_cpu or tensor.layout is not torch.strided:
             return f"a tensor is {tensor.layout} on {tensor.device}"
-    if any(weight.dtype != dtype for weight in weights.values()):
-        return "weights differ in dtype"
-    if not torch.is_autocast_enabled("cpu") and any(tensor.dtype != dtype for tensor in (x, *state)):
-        return f"input or state are not {dtype} as the weights are"
+        if tensor.dtype is not dtype:
+            if number < len(weights):
+                return "weights differ in dtype"
+            if not torch.is_autocast_enabled("cpu"):
+                return f"input or state are not {dtype} as the weights are"
     return ""
 
 
@@ -99,6 +101,13 @@ def fused(
         outputs (K, B, D) in the order of x, and the state after the last step taken
     """
     loops = native.loops() if version is None else torch.ops.unrolled if version == "native" else reference
+    dtype = weights["weight_hh"].dtype
+    x = x if x.dtype is dtype else x.to(dtype)
+    state = tuple([s if s.dtype is dtype else s.to(dtype) for s in state])
+    trains = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights.values()))
+    if x.shape[0] == 1 and not trains:
+        with _full_precision():
+            return _one_step(kind, loops, x, state, weights, nonlinearity)
     how: tuple[Any, ...] = (loops, reverse)
     names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
     function: Any
@@ -110,15 +119,47 @@ def fused(
         names.append("weight_hr")
     else:
         function = _GRU
-    dtype = weights["weight_hh"].dtype
-    inputs = [x.to(dtype), *(s.to(dtype) for s in state), *(weights.get(name) for name in names)]
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+    inputs = [x, *state, *(weights.get(name) for name in names)]
+    if trains:
         again = None if eager is None else functools.partial(_differentiate_again, eager, len(state), inputs)
         outputs, *after = function.apply(_Loops(loops, again), *how[1:], *inputs)
     else:
         with _full_precision():
             outputs, *after = function.run(*how, False, *inputs)[0]
     return outputs, tuple(after)
+
+
+def _one_step(
+    kind: Kind, loops: Any, x: Tensor, state: State, weights: Mapping[str, Tensor], nonlinearity: str
+) -> tuple[Tensor, State]:
+    """A single time step x (1, B, E) without gradients, in as few operations as can be.
+
+    The loops lay out the recurrent weights anew in each call, which takes longer than to use them once, so the product
+    is made here; an LSTM's loop then gets a recurrence of no width.
+    """
+    h, U, bias_ih, bias_hh = state[0], weights["weight_hh"], weights.get("bias_ih"), weights.get("bias_hh")
+    a = _affine(bias_ih, x[0], weights["weight_ih"])  # (B, G H)
+    if kind == "RNN":
+        a = _affine(bias_hh, h, U).add_(a)
+        y = a.tanh_() if nonlinearity == "tanh" else a.relu_() if nonlinearity == "relu" else a
+        return y.unsqueeze(0), (y.clone(),)
+    if kind == "GRU":
+        H = h.shape[1]
+        q = _affine(bias_hh, h, U)
+        r, z = q[:, : 2 * H].add_(a[:, : 2 * H]).sigmoid_().chunk(2, dim=1)
+        n = a[:, 2 * H :].addcmul_(r, q[:, 2 * H :]).tanh_()
+        y = torch.lerp(n, h, z)
+        return y.unsqueeze(0), (y.clone(),)
+    c, R = state[1].contiguous(), weights.get("weight_hr")
+    a = a.addmm_(h, U.t()).unsqueeze(0)
+    m, memory = torch.empty_like(c).unsqueeze(0), torch.empty_like(c)
+    loops.lstm_forward(a, bias_hh, U[:, :0].contiguous(), None, h[:, :0], c, m, memory.unsqueeze(0), None, False, False)
+    y = m[0] if R is None else torch.mm(m[0], R.t())
+    return y.unsqueeze(0), (y.clone(), memory)
+
+
+def _affine(bias: Tensor | None, x: Tensor, weight: Tensor) -> Tensor:
+    return torch.mm(x, weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
 
 
 class _Loops:
