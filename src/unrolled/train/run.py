@@ -26,10 +26,9 @@ from unrolled.errors import RefusedDataError, UserError
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
-from unrolled.train.callbacks.config_text import ConfigText
+from unrolled.train.callbacks.description import ConfigText, count_parameters
 from unrolled.train.callbacks.history import History
 from unrolled.train.callbacks.hparams import HParams
-from unrolled.train.callbacks.model_summary import count_parameters
 from unrolled.train.callbacks.resume_points import ResumePoints
 from unrolled.train.callbacks.speed import Speed
 from unrolled.train.chance import chance_warning

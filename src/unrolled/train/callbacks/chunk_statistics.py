@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 
 from unrolled.tbptt.batch import Batch
-from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, write_scalars
+from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, summed, write_scalars
+from unrolled.train.callbacks.step_boundaries import steps_after
 from unrolled.train.classifier import Classifier
 
 
@@ -25,22 +25,18 @@ class ChunkStatistics(Callback):
     """
 
     def __init__(self) -> None:
-        self._counts = torch.zeros(8, dtype=torch.float64)
-        self._last_step = 0
+        self._counts = [0.0] * 8
 
     def state_dict(self) -> dict[str, Any]:
-        return {"counts": self._counts.tolist()}
+        return {"counts": self._counts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._counts = torch.tensor(state_dict["counts"], dtype=torch.float64)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._last_step = trainer.global_step
+        self._counts = list(state_dict["counts"])
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.ckpt_path is not None:  # going on
             return
-        self._counts.zero_()
+        self._counts = [0.0] * 8
         if isinstance(pl_module, Classifier):
             for writer in summary_writers(trainer):
                 writer.add_text("tbptt/directions", pl_module.directions, trainer.global_step)
@@ -48,23 +44,18 @@ class ChunkStatistics(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        stepped = trainer.global_step > self._last_step  # not while gradients accumulate
-        self._last_step = trainer.global_step
         rows = len(batch.lengths)
         own = (batch.num_chunks, batch.num_carried, batch.num_idle, rows, batch.num_read, batch.num_tokens)
-        self._counts += torch.tensor([stepped, *own, batch.num_positions], dtype=torch.float64)
-        if stepped and logged_this_step(trainer):
-            self._write(trainer, pl_module)
+        new = (steps_after(trainer, batch_idx), *own, batch.num_positions)
+        self._counts = [before + count for before, count in zip(self._counts, new, strict=True)]
+        if logged_this_step(trainer, batch_idx):
+            self._write(trainer)
 
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        counts = self._counts.clone()
-        self._counts.zero_()
-        if trainer.world_size > 1:
-            counts = trainer.strategy.reduce(counts.to(pl_module.device), reduce_op="sum")
-            counts[0] /= trainer.world_size
-        steps, chunks, carried, idle, rows, read, tokens, positions = counts.tolist()
+    def _write(self, trainer: pl.Trainer) -> None:
+        steps, chunks, carried, idle, rows, read, tokens, positions = summed(trainer, self._counts)
+        self._counts = [0.0] * 8
         scalars = {
-            "tbptt/chunks_per_step": chunks / steps,
+            "tbptt/chunks_per_step": chunks / (steps / trainer.world_size),
             "tbptt/padding_share": 1 - read / max(positions, 1),
             "tbptt/idle_share": idle / max(rows, 1),
             "tbptt/carried_share": carried / max(chunks, 1),

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 
+from unrolled.train.callbacks.description import count_parameters
 from unrolled.train.callbacks.history import History
 from unrolled.train.callbacks.loggers import summary_writers
-from unrolled.train.callbacks.model_summary import count_parameters
 from unrolled.train.callbacks.speed import Speed
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ class HParams(Callback):
     """
 
     def __init__(self, config: Mapping[str, Any], columns: Mapping[str, str]) -> None:
-        self.values = {name: _plain(_look_up(config, key)) for name, key in columns.items()}
+        settings = OmegaConf.create(dict(config))
+        found = {name: OmegaConf.select(settings, key) for name, key in columns.items()}
+        self.values = {name: "none" if value is None else value for name, value in found.items()}
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
@@ -54,16 +57,3 @@ def _importance(name: str) -> tuple[int, int, str]:
     """Where a metric stands in the table: test before validation, accuracy first, loss last."""
     stage, _, kind = name.partition("/")
     return (stage != "test", {"accuracy": 0, "macro_f1": 1}.get(kind, 2), name)
-
-
-def _look_up(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _plain(value: Any) -> bool | int | float | str:
-    if value is None:
-        return "none"
-    return value if isinstance(value, bool | int | float | str) else str(value)

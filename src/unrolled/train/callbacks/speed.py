@@ -2,14 +2,15 @@
 
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.loggers import logged_this_step, write_scalars
+from unrolled.train.callbacks.loggers import logged_this_step, summed, write_scalars
+from unrolled.train.callbacks.step_boundaries import steps_after
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
 
 
@@ -35,21 +36,6 @@ class Window:
         }
 
 
-@dataclass
-class Medians:
-    """The measured windows of a run; their medians are its speed."""
-
-    windows: list[dict[str, float]] = field(default_factory=list)
-    steps: int = 0
-
-    def add(self, rates: dict[str, float], steps: int) -> None:
-        self.windows.append(rates)
-        self.steps += steps
-
-    def __call__(self, name: str) -> float | None:
-        return statistics.median(window[name] for window in self.windows) if self.windows else None
-
-
 class Speed(Callback):
     """Logs ``speed/tokens_per_second``, ``ms_per_step``, ``data_wait_share``, ``padding_share``, ``peak_memory_mb``.
 
@@ -65,42 +51,40 @@ class Speed(Callback):
 
     def __init__(self, skip_steps: int = 5) -> None:
         self.skip_steps = skip_steps
-        self.medians = Medians()
+        self._rates: list[dict[str, float]] = []  # of each window
+        self._measured_steps = 0
         self._window: Window | None = None
         self._batch_ended: float | None = None
         self._first_step = 0
-        self._last_step = 0
         self._peak_memory_mb: float | None = None
         self._peak_before = 0.0  # MiB, in earlier sessions of this run
         self._resumed = False
 
     def state_dict(self) -> dict[str, Any]:
-        windows = [dict(window) for window in self.medians.windows]
-        return {"windows": windows, "steps": self.medians.steps, "peak_memory_mb": self._peak_memory_mb}
+        windows = [dict(rates) for rates in self._rates]
+        return {"windows": windows, "steps": self._measured_steps, "peak_memory_mb": self._peak_memory_mb}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.medians = Medians([dict(window) for window in state_dict["windows"]], state_dict["steps"])
+        self._rates = [dict(rates) for rates in state_dict["windows"]]
+        self._measured_steps = state_dict["steps"]
         self._peak_memory_mb = state_dict["peak_memory_mb"]
         self._peak_before = self._peak_memory_mb or 0.0
         self._resumed = True
 
     def result(self) -> dict[str, float | None]:
         """Medians over all windows of the run so far; None where nothing could be measured (a very short run)."""
-        return {
-            "tokens_per_second": self.medians("speed/tokens_per_second"),
-            "ms_per_step": self.medians("speed/ms_per_step"),
-            "data_wait_share": self.medians("speed/data_wait_share"),
-            "padding_share": self.medians("speed/padding_share"),
-            "peak_memory_mb": self._peak_memory_mb,
-            "measured_steps": float(self.medians.steps),
+        medians: dict[str, float | None] = {
+            name: statistics.median(rates[f"speed/{name}"] for rates in self._rates) if self._rates else None
+            for name in ("tokens_per_second", "ms_per_step", "data_wait_share", "padding_share")
         }
+        return medians | {"peak_memory_mb": self._peak_memory_mb, "measured_steps": float(self._measured_steps)}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._resumed:
-            self.medians, self._peak_before = Medians(), 0.0
+            self._rates, self._measured_steps, self._peak_before = [], 0, 0.0
         self._resumed = False
         self._window = self._batch_ended = None
-        self._first_step = self._last_step = trainer.global_step
+        self._first_step = trainer.global_step
         reset_peak_memory(pl_module.device)
 
     def on_train_batch_start(
@@ -114,13 +98,11 @@ class Speed(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        stepped = trainer.global_step > self._last_step  # not while gradients accumulate
-        self._last_step = trainer.global_step
         if self._window is not None:
             self._window.tokens += batch.num_tokens
             self._window.positions += batch.num_positions
-            self._window.steps += stepped
-            if stepped and logged_this_step(trainer):
+            self._window.steps += steps_after(trainer, batch_idx)
+            if logged_this_step(trainer, batch_idx):
                 self._close(trainer, pl_module)
                 self._window = Window(began=self._window.ended)
         self._batch_ended = time.perf_counter()
@@ -146,14 +128,11 @@ class Speed(Callback):
         window = self._window
         assert window is not None
         window.ended = _now(pl_module.device)
-        if trainer.world_size > 1:
-            counts = torch.tensor([window.tokens, window.positions], device=pl_module.device, dtype=torch.float64)
-            window.tokens, window.positions = (
-                int(n) for n in trainer.strategy.reduce(counts, reduce_op="sum").tolist()
-            )
+        window.tokens, window.positions = map(int, summed(trainer, (window.tokens, window.positions)))
         self._note_memory(pl_module.device)
         rates = window.rates()
-        self.medians.add(rates, window.steps)
+        self._rates.append(rates)
+        self._measured_steps += window.steps
         write_scalars(trainer, {**rates, "speed/peak_memory_mb": self._peak_memory_mb or 0.0}, trainer.global_step - 1)
 
 

@@ -10,6 +10,11 @@ def between_steps(trainer: pl.Trainer, batch_idx: int) -> bool:
     return batch_idx % trainer.accumulate_grad_batches == 0
 
 
+def steps_after(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether the optimizer steps after batch ``batch_idx`` (in its epoch), instead of accumulating its gradient."""
+    return between_steps(trainer, batch_idx + 1) or batch_idx + 1 >= trainer.num_training_batches
+
+
 def validation_follows(trainer: pl.Trainer, batch_idx: int) -> bool:
     """Whether validation or the end of the epoch comes after batch ``batch_idx`` (in its epoch)."""
     if batch_idx + 1 >= trainer.num_training_batches:

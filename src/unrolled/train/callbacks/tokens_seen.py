@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, write_scalars
+from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, summed, write_scalars
 
 
 class TokensSeen(Callback):
@@ -26,7 +25,6 @@ class TokensSeen(Callback):
     def __init__(self) -> None:
         self.tokens_seen = 0
         self.documents_seen = 0
-        self._last_step = 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"tokens_seen": self.tokens_seen, "documents_seen": self.documents_seen}
@@ -35,37 +33,24 @@ class TokensSeen(Callback):
         self.tokens_seen = state_dict["tokens_seen"]
         self.documents_seen = state_dict["documents_seen"]
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._last_step = trainer.global_step
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.tokens_seen += batch.num_tokens
         self.documents_seen += batch.num_documents
-        stepped = trainer.global_step > self._last_step
-        self._last_step = trainer.global_step
-        if stepped and logged_this_step(trainer):
-            tokens = self._write(trainer, pl_module)
-            self._write_by_tokens(trainer, "train/", tokens)
+        if logged_this_step(trainer, batch_idx):
+            self._write(trainer, "train/")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            tokens = self._write(trainer, pl_module)
-            self._write_by_tokens(trainer, "val/", tokens)
+            self._write(trainer, "val/")
 
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
-        counts = torch.tensor([self.tokens_seen, self.documents_seen], dtype=torch.float64)
-        if trainer.world_size > 1:
-            counts = trainer.strategy.reduce(counts.to(pl_module.device), reduce_op="sum")
-        tokens, documents = (int(n) for n in counts.tolist())
+    def _write(self, trainer: pl.Trainer, prefix: str) -> None:
+        tokens, documents = summed(trainer, (self.tokens_seen, self.documents_seen))
         scalars = {"progress/tokens_seen": tokens, "progress/documents_seen": documents}
         write_scalars(trainer, scalars, max(trainer.global_step - 1, 0))
-        return tokens
-
-    def _write_by_tokens(self, trainer: pl.Trainer, prefix: str, tokens: int) -> None:
         for name in self.BY_TOKENS:
             value: Tensor | None = trainer.callback_metrics.get(name)
             if name.startswith(prefix) and value is not None:
                 for writer in summary_writers(trainer):
-                    writer.add_scalar(f"progress/{name.replace('/', '_')}_by_tokens", float(value), tokens)
+                    writer.add_scalar(f"progress/{name.replace('/', '_')}_by_tokens", float(value), int(tokens))

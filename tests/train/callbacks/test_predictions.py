@@ -1,6 +1,9 @@
+import io
+
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from matplotlib.image import imread
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.nn.build import gru
@@ -12,8 +15,16 @@ from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Last
 from unrolled.tbptt.datamodule import DocumentsDataModule
-from unrolled.train.callbacks.examples import ExamplePredictions
+from unrolled.train.callbacks.predictions import ConfusionMatrix, ExamplePredictions
 from unrolled.train.classifier import Classifier
+
+
+def test_a_figure_of_the_test_set_reaches_tensorboard(tiny, batches, make_trainer, events) -> None:
+    make_trainer([ConfusionMatrix()]).test(tiny, batches(1), verbose=False)
+    (event,) = events().Images("test/confusion_matrix")
+    picture = imread(io.BytesIO(event.encoded_image_string))
+    assert picture.shape[0] > 200
+    assert picture.std() > 0
 
 
 def test_the_surest_errors_come_first_with_their_tokens(make_corpus, tmp_path) -> None:

@@ -1,7 +1,8 @@
-"""Example predictions on the test set, as a text in TensorBoard."""
+"""What the model predicted in the test, in TensorBoard: confusion matrix and examples."""
 
 import html
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -9,14 +10,28 @@ from pytorch_lightning.callbacks import Callback
 
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.callbacks.loggers import summary_writers
+from unrolled.train.confusions import count_confusions, draw_confusion_matrix
+
+
+class ConfusionMatrix(Callback):
+    """Draws the confusion matrix of the test set as ``test/confusion_matrix``.
+
+    The module must have ``class_names`` (index = class) and, after testing, ``test_predictions`` with ``labels`` (N,)
+    and ``predicted`` (N,).
+    """
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        predictions, names = _of_test(pl_module)
+        counts = count_confusions(predictions["labels"], predictions["predicted"], len(names))
+        for writer in summary_writers(trainer):
+            writer.add_figure("test/confusion_matrix", draw_confusion_matrix(counts, names), trainer.global_step)
 
 
 class ExamplePredictions(Callback):
     """Writes the text ``test/examples``: the errors that the model was surest of, and some documents at random.
 
-    count: of each; tokens: how many of a document's first tokens are shown, as the model read them. The module must
-    have ``class_names`` and, after testing, ``test_predictions`` with ``ids``, ``labels``, ``predicted`` and
-    ``probability``, each (N,).
+    count: of each; tokens: how many of a document's first tokens are shown, as the model read them. Beside what
+    `ConfusionMatrix` needs, ``test_predictions`` must have ``ids`` and ``probability``, each (N,).
     """
 
     def __init__(self, count: int = 10, tokens: int = 40) -> None:
@@ -27,9 +42,7 @@ class ExamplePredictions(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not trainer.is_global_zero or not isinstance(data, DocumentsDataModule):
             return
-        predictions, names = pl_module.test_predictions, pl_module.class_names
-        assert isinstance(predictions, dict)
-        assert isinstance(names, Sequence)
+        predictions, names = _of_test(pl_module)
         wrong = np.flatnonzero(predictions["labels"] != predictions["predicted"])
         surest = wrong[np.argsort(-predictions["probability"][wrong], kind="stable")][: self.count]
         everyone = len(predictions["labels"])
@@ -49,3 +62,10 @@ class ExamplePredictions(Callback):
             lines.append("")
         for writer in summary_writers(trainer):
             writer.add_text("test/examples", "\n".join(lines), trainer.global_step)
+
+
+def _of_test(pl_module: pl.LightningModule) -> tuple[dict[str, Any], Sequence[str]]:
+    predictions, names = pl_module.test_predictions, pl_module.class_names
+    assert isinstance(predictions, dict)
+    assert isinstance(names, Sequence)
+    return predictions, names
