@@ -13,7 +13,7 @@ from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.nn.encoder import Encoder
-from unrolled.train.build import build
+from unrolled.train.build import build, check_buildable
 
 CONF = Path(__file__).parent.parent / "conf"
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.name != "config.yaml")
@@ -79,6 +79,11 @@ def test_seed_zero_is_a_seed() -> None:
     assert checked(composed("seed=0")).seed == 0
 
 
+def checked_and_built(config: DictConfig) -> None:
+    checked(config)
+    check_buildable(config)  # some rules are a constructor's own
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -116,14 +121,18 @@ def test_seed_zero_is_a_seed() -> None:
         (["tbptt=stream64", "tbptt.k1=16", "tbptt.carry=false"], ["tbptt.k1=16", "tbptt.carry=true"]),
         (["tbptt=stream64", "tbptt.k1=16", "model.bidirectional=true"], ["tbptt.k1=16", "model.bidirectional=true"]),
         (["embedding.dropout=1"], ["embedding.dropout=1", "below 1"]),
+        (["embedding.word_dropout=-1"], ["embedding.word_dropout=-1", "below 1"]),
+        (["embedding.embedding_dim=0"], ["embedding.embedding_dim=0", "at least 1"]),
+        (["pooling.dropout=much"], ["pooling.dropout=much", "below 1"]),
         (["threads=0"], ["threads=0", "at least 1"]),
         (["seed=-1"], ["seed=-1", "0 or more"]),
     ],
     ids=lambda value: " ".join(value) if value and "=" in value[0] else None,
 )
 def test_an_impossible_combination_names_key_value_and_rule(overrides: list[str], said: list[str]) -> None:
+    config = composed(*overrides)
     with pytest.raises(UserError) as error:
-        checked(composed(*overrides))
+        checked_and_built(config)
     for part in said:
         assert part in str(error.value)
 

@@ -71,75 +71,61 @@ class TBPTTConfig:
     def __post_init__(self) -> None:
         from unrolled.tbptt.losses import CHUNK_LOSSES  # not at the top: it imports torch
 
-        one_of("tbptt.schedule", self.schedule, SCHEDULES)
-        one_of("tbptt.gradient", self.gradient, GRADIENTS)
-        one_of("tbptt.memory", self.memory, MEMORIES)
-        one_of("tbptt.loss", self.loss, CHUNK_LOSSES)
+        for name, choices in {
+            "schedule": SCHEDULES,
+            "gradient": GRADIENTS,
+            "memory": MEMORIES,
+            "loss": CHUNK_LOSSES,
+        }.items():
+            one_of(f"tbptt.{name}", getattr(self, name), choices)
         for name in ("chunk_len", "k1", "k2"):
             value = getattr(self, name)
-            require(value is None or value > 0, f"tbptt.{name}", value, "at least 1 time step, or null")
-        require(self.batch_size > 0, "tbptt.batch_size", self.batch_size, "must be at least 1")
-        require(self.eval_batch_size > 0, "tbptt.eval_batch_size", self.eval_batch_size, "must be at least 1")
+            self._require(value is None or value > 0, name, "at least 1 time step, or null")
+        for name in ("batch_size", "eval_batch_size"):
+            self._require(getattr(self, name) > 0, name, "must be at least 1")
         if self.schedule == "stream":
             self._check_stream()
         else:
             self._check_documents()
 
+    def _require(self, holds: bool, name: str, rule: str) -> None:
+        require(holds, f"tbptt.{name}", getattr(self, name), rule)
+
     def _check_stream(self) -> None:
         if self.k2 is None:
-            require(self.chunk_len is not None, "tbptt.chunk_len", None, "a stream needs a chunk length, such as 64")
+            self._require(self.chunk_len is not None, "chunk_len", "a stream needs a chunk length, such as 64")
             self.k2 = self.chunk_len
-        require(
-            self.chunk_len in (None, self.k2),
-            "tbptt.k2",
-            self.k2,
-            f"in a stream it is the chunk length, which is {self.chunk_len}; set tbptt.chunk_len={self.k2}, too",
-        )
+        rule = f"in a stream it is the chunk length, which is {self.chunk_len}; set tbptt.chunk_len={self.k2}, too"
+        self._require(self.chunk_len in (None, self.k2), "k2", rule)
         self.chunk_len = self.k2
         if self.k1 is None:
             self.k1 = self.k2
         assert self.k1 is not None
         assert self.k2 is not None
-        require(
-            self.k1 <= self.k2,
-            "tbptt.k1",
-            self.k1,
-            f"with tbptt.k2={self.k2} the tokens in between would never be learned from; it must not exceed k2",
+        rule = f"with tbptt.k2={self.k2} the tokens in between would never be learned from; it must not exceed k2"
+        self._require(self.k1 <= self.k2, "k1", rule)
+        rule = (
+            f"reading again from k2={self.k2} tokens back needs the state there; set tbptt.carry=true, or k1={self.k2}"
         )
-        require(
-            self.carry or self.k1 == self.k2,
-            "tbptt.k1",
-            self.k1,
-            f"reading again from k2={self.k2} tokens back needs the state there; set tbptt.carry=true, or k1={self.k2}",
-        )
-        require(
-            self.gradient == "truncated",
-            "tbptt.gradient",
-            self.gradient,
-            "a stream steps after every chunk, so its gradient is truncated; choose tbptt.schedule=documents",
-        )
-        require(
-            self.memory == "retain",
-            "tbptt.memory",
-            self.memory,
-            "a stream holds the activations of one chunk already; choose tbptt.memory=retain",
-        )
+        self._require(self.carry or self.k1 == self.k2, "k1", rule)
+        rule = "a stream steps after every chunk, so its gradient is truncated; choose tbptt.schedule=documents"
+        self._require(self.gradient == "truncated", "gradient", rule)
+        rule = "a stream holds the activations of one chunk already; choose tbptt.memory=retain"
+        self._require(self.memory == "retain", "memory", rule)
 
     def _check_documents(self) -> None:
         for name in ("k1", "k2"):
-            value = getattr(self, name)
             rule = "whole documents have one step each; choose tbptt.schedule=stream, or set tbptt.chunk_len"
-            require(value is None, f"tbptt.{name}", value, rule)
+            self._require(getattr(self, name) is None, name, rule)
         rule = "whole documents have one loss each; choose tbptt.schedule=stream"
-        require(self.loss == "final", "tbptt.loss", self.loss, rule)
+        self._require(self.loss == "final", "loss", rule)
         if self.chunk_len is None:
             rule = "with tbptt.chunk_len=null a document is one chunk: nothing to hand on; set tbptt.chunk_len"
-            require(self.carry, "tbptt.carry", "false", rule)
+            self._require(self.carry, "carry", rule)
             rule = "with tbptt.chunk_len=null a document is one chunk, of which all is needed; set tbptt.chunk_len"
-            require(self.memory == "retain", "tbptt.memory", self.memory, rule)
+            self._require(self.memory == "retain", "memory", rule)
         if self.gradient == "exact":
-            rule = "without a carry no gradient can cross; use tbptt.gradient=truncated"
-            require(self.carry, "tbptt.carry", "false", rule)
+            self._require(self.carry, "carry", "without a carry no gradient can cross; use tbptt.gradient=truncated")
 
 
 @dataclass
@@ -236,9 +222,6 @@ def checked(config: DictConfig, to_train: bool = True) -> Config:
         callbacks = _mapping("callbacks", keys["callbacks"])
         typed["callbacks"] = {name: _call_values("callbacks", given, name) for name, given in callbacks.items()}
     _write(config, typed)
-    _check_model(typed["model"])
-    _check_embedding(typed["embedding"])
-    _check_pooling(typed["pooling"])
     objects = {key: section(**typed[key]) for key, section in TYPED.items()}
     whole = {group: config.get(group) for group in (*GROUPS, "callbacks", "choices")}
     return Config(**{key: typed[key] for key in scalars}, **whole, **objects, data=data_config(**typed["data"]))
@@ -250,8 +233,10 @@ def _call_values(group: str, given: Any, name: str = "") -> dict[str, Any] | Non
         return None
     key = f"{group}.{name}" if name else group
     values = _mapping(key, given)
-    aside = {each: float(values.pop(each)) for each in ASIDE.get(key, ()) if each in values}
-    return called_with(key, values, PROVIDED.get(group, ())) | aside
+    aside = {each: values.pop(each) for each in ASIDE.get(key, ()) if each in values}
+    for each, value in aside.items():
+        share(f"{key}.{each}", value)
+    return called_with(key, values, PROVIDED.get(group, ())) | {each: float(value) for each, value in aside.items()}
 
 
 def _data_values(values: dict[str, Any]) -> dict[str, Any]:
@@ -286,28 +271,3 @@ def _write(config: DictConfig, typed: Mapping[str, Any]) -> None:
                 _write(config[key], value)
         elif not isinstance(value, list) and type(config[key]) is not type(value):
             config[key] = value
-
-
-# ---- rules between arguments, until the constructors have them -------------------------------------------------------
-
-
-def _check_model(model: Mapping[str, Any]) -> None:
-    """The rules between the keys of `model.*`, where it is one of our encoders."""
-    if model["_target_"] == "unrolled.nn.models.build_encoder":
-        from unrolled.nn.models import check_keys  # not at the top: it imports torch
-
-        try:
-            check_keys(**{name: value for name, value in model.items() if name != "_target_"})
-        except ValueError as error:
-            raise UserError(str(error)) from error
-
-
-def _check_embedding(embedding: Mapping[str, Any]) -> None:
-    size = embedding["embedding_dim"]
-    require(size > 0, "embedding.embedding_dim", size, "must be at least 1")
-    share("embedding.dropout", embedding.get("dropout", 0.0))
-    share("embedding.word_dropout", embedding.get("word_dropout", 0.0))
-
-
-def _check_pooling(pooling: Mapping[str, Any]) -> None:
-    share("pooling.dropout", pooling.get("dropout", 0.0))

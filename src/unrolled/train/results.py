@@ -28,6 +28,8 @@ Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.csv"
+TOKENIZER_FILE = "tokenizer.json"
+VOCABULARY_FILE = "vocabulary.txt"
 LATEST_FILE = "latest"
 FORMAT = 1
 

@@ -37,7 +37,15 @@ from unrolled.train.classifier import Classifier
 from unrolled.train.devices import check_launcher, global_rank, launch_processes
 from unrolled.train.disk import disk_full_error
 from unrolled.train.environment import describe_environment
-from unrolled.train.results import RunResult, load_result, recorded_run, save_predictions, write_atomically
+from unrolled.train.results import (
+    TOKENIZER_FILE,
+    VOCABULARY_FILE,
+    RunResult,
+    load_result,
+    recorded_run,
+    save_predictions,
+    write_atomically,
+)
 from unrolled.train.resume import exclusive_access, restore_settings
 from unrolled.train.resume_files import (
     checkpoint_to_resume,
@@ -48,7 +56,6 @@ from unrolled.train.resume_files import (
 from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
 from unrolled.train.sweep import skip_finished
 from unrolled.train.table import print_runs
-from unrolled.use.load import TOKENIZER_FILE, VOCABULARY_FILE
 
 log = logging.getLogger(__name__)
 

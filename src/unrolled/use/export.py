@@ -19,8 +19,8 @@ from unrolled.arguments import parse_key_values
 from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
 from unrolled.train.build import build
-from unrolled.train.results import write_atomically
-from unrolled.use.load import VOCABULARY_FILE, LoadedRun, load_run, saved_config
+from unrolled.train.results import VOCABULARY_FILE, write_atomically
+from unrolled.use.load import LoadedRun, load_run, saved_config
 from unrolled.use.predictor import TextClassifier
 
 DESCRIPTION = """\

@@ -18,11 +18,8 @@ from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.tbptt.schedule import EVALUATION_CHUNK
 from unrolled.train.build import build_network
-from unrolled.train.results import RunResult, load_result
+from unrolled.train.results import TOKENIZER_FILE, VOCABULARY_FILE, RunResult, load_result
 from unrolled.use.predictor import TextClassifier
-
-TOKENIZER_FILE = "tokenizer.json"
-VOCABULARY_FILE = "vocabulary.txt"
 
 
 @dataclass(frozen=True)
