@@ -33,5 +33,6 @@ class GradientNorm(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         if logs_after_this_step(trainer):
-            norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
-            write_scalars(trainer, {"optim/gradient_norm": float(norm)}, trainer.global_step)
+            norms = [p.grad.norm() for p in pl_module.parameters() if p.grad is not None]  # of sparse gradients, too
+            norm = float(torch.stack(norms).norm()) if norms else 0.0
+            write_scalars(trainer, {"optim/gradient_norm": norm}, trainer.global_step)
