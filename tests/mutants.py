@@ -387,8 +387,8 @@ MUTANTS = [
     Mutant(
         "documents counted without the rows that were left out",
         "data/sources/files.py",
-        "row.place.record, row.group)",
-        "0, row.group)",
+        "place.record, group)",
+        "0, group)",
         "tests/data/test_prepare.py",
     ),
     Mutant(
@@ -406,10 +406,10 @@ MUTANTS = [
         "tests/data/test_prepare.py",
     ),
     Mutant(
-        "a line end in two blocks ends two lines",
+        "bytes that are no text lead to the line before",
         "data/readers/text_file.py",
-        'held = "\\r" if text.endswith("\\r") and block and failure is None else ""',
-        'held = ""',
+        "raise DecodingError(number, before,",
+        "raise DecodingError(number - 1, before,",
         "tests/data/readers/test_text_file.py",
     ),
     Mutant(

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from unrolled.data.config import TextConfig, data_config
 from unrolled.data.prepare import PreparedData, prepare
-from unrolled.data.sources.csv_files import CsvFiles
+from unrolled.data.sources.files import CsvFiles
 from unrolled.data.sources.source import Document, Notes, Source
 from unrolled.data.summary import summary_table
 from unrolled.errors import UserError
 
-CSV = "unrolled.data.sources.csv_files.CsvFiles"
+CSV = "unrolled.data.sources.files.CsvFiles"
 
 
 class Numbers(Source):
@@ -212,7 +212,7 @@ def test_no_group_stands_on_two_sides_of_a_split(tmp_path: Path, kind: str, keys
         file.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
     else:
         pq.write_table(pa.table(columns), file)
-    target = {"csv": "csv_files.CsvFiles", "jsonl": "jsonl.JsonlFiles", "parquet": "parquet.ParquetFiles"}[kind]
+    target = {"csv": "files.CsvFiles", "jsonl": "files.JsonlFiles", "parquet": "files.ParquetFiles"}[kind]
     source = {"_target_": f"unrolled.data.sources.{target}", "train": str(file), "group_column": "thread"}
     texts = TextConfig(kind=text, max_size=None if text == "words" else 60)
     data = prepare(data_config(**source, **keys), texts, 0, tmp_path / "cache")

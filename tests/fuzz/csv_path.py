@@ -135,7 +135,7 @@ def read(directory: Path, content: bytes, keys: dict[str, Any], text: TextConfig
     cache = directory / "cache"
     try:
         given_test = {"test": str(path)} if test else {}
-        table = data_config(_target_="unrolled.data.sources.csv_files.CsvFiles", train=str(path), **given_test, **keys)
+        table = data_config(_target_="unrolled.data.sources.files.CsvFiles", train=str(path), **given_test, **keys)
         data = prepare(table, text, 0, cache, quiet=True)
     except UserError as error:
         message = str(error)

@@ -19,14 +19,13 @@ from unrolled.arguments import parse_key_values
 from unrolled.data.files import default_cache_dir
 from unrolled.data.prepare import prepare
 from unrolled.data.sources.build import build_source
-from unrolled.data.sources.csv_files import CsvFiles
-from unrolled.data.sources.jsonl import JsonlFiles
-from unrolled.data.sources.parquet import ParquetFiles
-from unrolled.data.sources.source import Document, Notes, Source, numbered
+from unrolled.data.sources.files import CsvFiles, FileSource, JsonlFiles, ParquetFiles
+from unrolled.data.sources.source import SPLITS, Document, Notes, numbered
 from unrolled.errors import UserError
 from unrolled.train.confusions import count_confusions, draw_confusion_matrix
 from unrolled.train.results import save_predictions, write_atomically
 from unrolled.use.load import LoadedRun, load_run
+from unrolled.use.predict import format_by_ending
 
 DESCRIPTION = """\
 Evaluate the model of a run with the run's own configuration: on its test set, or on a file of your own.
@@ -52,7 +51,13 @@ examples:
 """
 
 BINS = 15  # of the calibration error, as Guo et al. (2017) have it
-READERS = {".csv": CsvFiles, ".tsv": CsvFiles, ".jsonl": JsonlFiles, ".ndjson": JsonlFiles, ".parquet": ParquetFiles}
+#: The sources that read the formats of files.
+SOURCES: dict[str, type[FileSource]] = {
+    "csv": CsvFiles,
+    "tsv": CsvFiles,
+    "jsonl": JsonlFiles,
+    "parquet": ParquetFiles,
+}
 
 
 @dataclass(frozen=True)
@@ -180,20 +185,19 @@ def own_documents(run: LoadedRun) -> list[Document]:
 
 def file_documents(run: LoadedRun, given: dict[str, str]) -> list[Document]:
     """The documents of the file ``given["data.test"]``, read as the run read its own files."""
-    path = Path(given["data.test"])
-    ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    reader = READERS.get(ending.lower())
-    if reader is None:
-        raise UserError(f"data.test={path}: the ending tells no format; there are {', '.join(READERS)}, also with .gz")
+    path = given["data.test"]
+    source_class = SOURCES.get(format_by_ending(path) or "")
+    if source_class is None:
+        raise UserError(f"data.test={path}: the ending tells no format; give a {', '.join(SOURCES)} file")
     settings: dict[str, Any] = {}
-    own = run.config.data
-    if own.source["_target_"].endswith(f".{reader.__name__}"):
-        common = ("_target_", "train", "valid", "test", "group_column")
-        settings = {key: value for key, value in own.source.items() if key not in common}
+    own = run.config.data.source
+    if own["_target_"].endswith(f".{source_class.__name__}"):
+        common = ("_target_", *SPLITS, "group_column")
+        settings = {key: value for key, value in own.items() if key not in common}
     for key in ("text_column", "label_column"):
         if (value := given.get(f"data.{key}")) is not None:
             settings[key] = int(value) if value.isdigit() else value
-    source: Source = reader(train=str(path), **settings)
+    source = source_class(train=path, **settings)
     documents = list(source.documents("train", Notes()))
     if not documents:
         raise UserError(f"data.test={path} is empty: there is no document to classify")

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -57,7 +57,7 @@ class Writer:
         self._columns: list[str] = []
         self._table: Any = None
 
-    def write(self, names: Sequence[str], fields: Sequence[Any], values: Sequence[Any]) -> None:
+    def write(self, names: Collection[str], fields: Collection[Any], values: Sequence[Any]) -> None:
         """names, fields: of the row as it was read; values: of the further fields."""
         if self.form == "lines":
             self.stream.write("\t".join(map(_text, values)) + "\n")
@@ -77,7 +77,7 @@ class Writer:
                 )
             self._table.writerow([*map(_text, fields), *map(_text, values)])
 
-    def _free(self, taken: Container[str]) -> list[str]:
+    def _free(self, taken: Collection[str]) -> list[str]:
         names = []
         for name in self.added:
             while name in taken:

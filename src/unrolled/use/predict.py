@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -111,14 +111,20 @@ def format_of(name: str, given: str | None, key: str, formats: Sequence[str]) ->
         return given
     if name == "-":
         return "lines"
-    path = Path(name)
-    ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    found = ENDINGS.get(ending.lower())
+    found = format_by_ending(name)
     if found is None or found not in formats:
-        raise UserError(
-            f"{name}: the ending {ending or 'is missing and'} tells no format; give {key}= one of {', '.join(formats)}"
-        )
+        ending = _ending(name) or "is missing and"
+        raise UserError(f"{name}: the ending {ending} tells no format; give {key}= one of {', '.join(formats)}")
     return found
+
+
+def format_by_ending(name: str) -> str | None:
+    """The format that the ending of file ``name`` says, one of ``READERS``; .gz behind it does not matter."""
+    return ENDINGS.get(_ending(name).lower())
+
+
+def _ending(name: str) -> str:
+    return Path(name.removesuffix(".gz")).suffix
 
 
 def reader_for(form: str, given: Mapping[str, str], model: "TextClassifier") -> Reader:
@@ -127,12 +133,12 @@ def reader_for(form: str, given: Mapping[str, str], model: "TextClassifier") -> 
     own = model.data
     settings: dict[str, Any] = {}
     if str(own.get("_target_")).rpartition(".")[2] == kind.__name__.replace("Reader", "Files"):
-        settings = {key: own[key] for key in kind.KEYS if key in own}
+        settings = {key: own[key] for key in kind.setting_names() if key in own}
     if form == "tsv":
         settings["delimiter"] = "tab"
     for key in ("encoding", "delimiter", "quoting", "header"):
         if key in given:
-            if key not in kind.KEYS:
+            if key not in kind.setting_names():
                 raise UserError(f"{key}={given[key]}: files of format {form} have none; leave it out")
             settings[key] = _flag(key, given[key]) if key in ("quoting", "header") else given[key]
     asked = given.get("text_column")
@@ -158,7 +164,7 @@ def _classify(
 ) -> int:
     """Write every row with its classes; returns how many there are."""
     writer = Writer(out, form, added_fields(model.classes_, options.top, options.proba))
-    waiting: deque[tuple[Sequence[str], Sequence[Any]]] = deque()  # rows that the model has not yet classified
+    waiting: deque[tuple[Collection[str], Collection[Any]]] = deque()  # rows that the model has not yet classified
 
     def texts() -> Iterator[str]:
         for row in reader.rows(file, _refuse):

@@ -15,7 +15,7 @@ from unrolled.errors import UserError
 from unrolled.train.results import load_predictions, load_result
 
 SOURCES = "unrolled.data.sources"
-CSV, RECALL = f"{SOURCES}.csv_files.CsvFiles", f"{SOURCES}.generated.Recall"
+CSV, RECALL = f"{SOURCES}.files.CsvFiles", f"{SOURCES}.generated.Recall"
 
 
 def test_keys_are_the_arguments_of_the_constructor() -> None:
@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_refused_with_its_key(keys: dict[str, Any], message
         build_source(keys)
 
 
-@pytest.mark.parametrize("module", ["csv_files.CsvFiles", "jsonl.JsonlFiles", "parquet.ParquetFiles", "folder.Folder"])
+@pytest.mark.parametrize("module", ["files.CsvFiles", "files.JsonlFiles", "files.ParquetFiles", "folder.Folder"])
 def test_what_only_the_user_knows_is_asked_for(module: str) -> None:
     with pytest.raises(UserError, match=r"data\.train is not set: it names"):
         build_source({"_target_": f"{SOURCES}.{module}"})

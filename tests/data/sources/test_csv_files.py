@@ -15,8 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unrolled.data.readers import text_file as lines
-from unrolled.data.sources.csv_files import CsvFiles
+from unrolled.data.sources.files import CsvFiles
 from unrolled.data.sources.source import Notes
 from unrolled.errors import UserError
 
@@ -72,18 +71,13 @@ fields = st.text(
     rows=st.lists(st.tuples(fields, fields.filter(str.strip)), min_size=1, max_size=6),
     delimiter=st.sampled_from(",;\t|^"),
     style=st.sampled_from([("\r\n", csv.QUOTE_MINIMAL), *((end, csv.QUOTE_ALL) for end in ("\n", "\r\n", "\r"))]),
-    block=st.integers(1, 9),
 )
 def test_what_was_written_is_read(
-    tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, style: tuple[str, int], block: int
+    tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, style: tuple[str, int]
 ) -> None:
-    """Any text and any label, however the file is cut into blocks while reading."""
+    """Any text and any label."""
     path = write(tmp_path / "a.csv", table(rows, delimiter=delimiter, lineterminator=style[0], quoting=style[1]))
-    lines.BLOCK, kept = block, lines.BLOCK
-    try:
-        assert read(path, delimiter=delimiter) == rows
-    finally:
-        lines.BLOCK = kept
+    assert read(path, delimiter=delimiter) == rows
 
 
 def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
@@ -94,11 +88,7 @@ def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
         read(path, encoding="klingon")
 
 
-@pytest.mark.parametrize("block", [3, 1 << 20])
-def test_bytes_of_another_encoding_are_named_with_file_record_line_and_column(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    monkeypatch.setattr(lines, "BLOCK", block)
+def test_bytes_of_another_encoding_are_named_with_file_record_line_and_column(tmp_path: Path) -> None:
     content = b'label,text\npos,fine\nneg,"two\nlines"\npos,d\xe9j\xe0 vu\n'
     message = refusal(content, tmp_path)
     assert "reviews.csv, record 3 (line 5), column 'text': the bytes e9 are not UTF-8; set data.encoding" in message
@@ -170,7 +160,7 @@ def test_quotes_are_characters_where_they_mean_nothing(tmp_path: Path) -> None:
 def test_an_unclosed_quote_in_a_large_file_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unrolled.data.readers.csv_reader.LONGEST_RECORD", 5_000)
+    monkeypatch.setattr("unrolled.data.readers.csv_reader.LONGEST_FIELD", 5_000)
     message = refusal('text,label\nfine,pos\n"open,neg\n' + "more words,pos\n" * 10_000, tmp_path)
     assert "record 2 (line 3) to line 3" in message  # a line of 5,000 characters further on, not of 150,000
     assert "not closed" in message

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unrolled.data.sources.jsonl import JsonlFiles
+from unrolled.data.sources.files import JsonlFiles
 from unrolled.data.sources.source import Notes
 from unrolled.errors import UserError
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from unrolled.data.sources.parquet import ParquetFiles
+from unrolled.data.sources.files import ParquetFiles
 from unrolled.data.sources.source import Notes
 from unrolled.errors import UserError
 

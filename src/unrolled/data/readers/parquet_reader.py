@@ -1,13 +1,11 @@
 """Reader of Parquet files, in batches with pyarrow (extra ``parquet``)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.data.extras import require_extra
-from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.reader import BadRow, Place, Reader, Row, plain
 from unrolled.data.readers.text_file import STANDARD_INPUT
 from unrolled.errors import UserError
@@ -17,15 +15,15 @@ log = logging.getLogger(__name__)
 BATCH = 1024  # rows in memory at once, besides the compressed row group
 
 
+@dataclass
 class ParquetReader(Reader):
     """Values are taken as JSON writes them, null as nothing.
 
     Where a class is read (in training), rows have the columns of text and class only.
     """
 
-    def __init__(self, columns: Columns) -> None:
-        require_extra("pyarrow", "parquet", "data=parquet" if columns.labelled else "a Parquet file")
-        super().__init__(columns)
+    def __post_init__(self) -> None:
+        require_extra("pyarrow", "parquet", "data=parquet" if self.columns.labelled else "a Parquet file")
 
     def rows(self, file: Path, bad_row: BadRow) -> Iterator[Row]:
         import pyarrow as pa

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from unrolled.data.readers.columns import Columns
-from unrolled.data.readers.text_file import DecodingError
+from unrolled.data.readers.text_file import DecodingError, check_encoding, decoded_lines, reading
 from unrolled.errors import UserError
 
 
@@ -30,10 +30,10 @@ class Row(NamedTuple):
     """One row of a table."""
 
     place: Place  # where it stands; the reader goes on to change it when the next row is asked for
-    texts: list[str]  # of the columns with text
+    texts: Sequence[str]  # of the columns with text
     label: str  # of the column with the class; empty where none is read
-    names: Sequence[str]  # of all columns
-    fields: Sequence[Any]  # of all columns, as the file has them
+    names: Collection[str]  # of all columns
+    fields: Collection[Any]  # of all columns, as the file has them
     group: str = ""  # of the column with the group; empty where none is asked for
 
 
@@ -41,23 +41,18 @@ class Row(NamedTuple):
 BadRow = Callable[[Place, str, str], None]
 
 
+@dataclass
 class Reader(ABC):
-    """Reads tables of one file format; training and prediction use the same."""
+    """Reads tables of one file format; training and prediction use the same.
 
-    #: Arguments of the constructor besides ``columns``, which are keys of the configuration, too.
-    KEYS: ClassVar[tuple[str, ...]] = ()
+    The fields of a subclass are its settings, which are keys of the configuration, too.
+    """
 
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
+    columns: Columns  # that are asked for
 
-    def settings(self) -> dict[str, Any]:
-        """How files are read, as plain values."""
-        asked = {
-            "text_column": self.columns.text,
-            "label_column": self.columns.label,
-            "group_column": self.columns.group,
-        }
-        return asked | {key: getattr(self, key) for key in self.KEYS}
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        return [each.name for each in fields(cls)[1:]]
 
     @abstractmethod
     def rows(self, file: Path, bad_row: BadRow) -> Iterator[Row]:
@@ -66,6 +61,25 @@ class Reader(ABC):
         Raises:
             UserError: the file is not of this format, or lacks the columns.
         """
+
+
+@dataclass
+class TextReader(Reader):
+    """Reads tables in text files, plain or gzipped."""
+
+    encoding: str | None = None  # None finds UTF-8, UTF-16 and UTF-32; others, such as cp1252, must be named
+
+    def __post_init__(self) -> None:
+        check_encoding(self.encoding, self.columns.prefix)
+
+    def lines(self, place: Place) -> Iterator[str]:
+        """The lines of the file, numbered in ``place``."""
+        with reading(place.file) as stream:
+            try:
+                for place.line, line in enumerate(decoded_lines(stream, self.encoding), start=1):
+                    yield line
+            except DecodingError as error:
+                raise self.undecodable(place, error) from error
 
     def undecodable(self, place: Place, error: DecodingError, column: str = "") -> UserError:
         """The message about bytes in the record after ``place`` that are no text."""

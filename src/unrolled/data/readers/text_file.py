@@ -6,17 +6,16 @@ import codecs
 import gzip
 import io
 import os
-import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from unrolled.errors import UserError
 
-BLOCK = 1 << 20  # bytes that are read and decoded at once
 SAMPLE = 1 << 16  # bytes from which the encoding is told
+WRONG_BYTES = "\udcff"  # half a character, which no text holds
 STANDARD_INPUT = Path("standard input")  # stands for it; files that users name have absolute paths
 
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
@@ -69,7 +68,8 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         UserError: it is of another kind, its compression is damaged, or it cannot be read.
     """
     try:
-        with nullcontext(sys.stdin.buffer) if path == STANDARD_INPUT else path.open("rb") as plain:
+        standard = path == STANDARD_INPUT
+        with open(0 if standard else path, "rb", buffering=SAMPLE, closefd=not standard) as plain:
             magic = cast("io.BufferedReader", plain).peek(4)
             if magic.startswith(_ZIP):
                 raise UserError(f"{path} is a zip archive or an Excel workbook; unpack it or save it as CSV")
@@ -128,7 +128,7 @@ class DecodingError(Exception):
 
 
 def decoded_lines(stream: BinaryIO, encoding: str | None) -> Iterator[str]:
-    """The lines of a stream, each with its line end as it is there (\\n, \\r\\n or \\r), whatever their length.
+    """The lines of a stream, each with its line end as it is there (\\n, \\r\\n or \\r), without a byte order mark.
 
     Args:
         stream: of bytes.
@@ -137,50 +137,23 @@ def decoded_lines(stream: BinaryIO, encoding: str | None) -> Iterator[str]:
     Raises:
         DecodingError: when the line with the wrong bytes is reached, after all lines before it.
     """
-    block = stream.read(BLOCK)
-    name = encoding or find_encoding(block[:SAMPLE])
-    decoder = codecs.getincrementaldecoder(name)(errors="strict")
-    number = 0  # lines so far
-    waiting: list[str] = []  # parts of a line that has no end yet
-    held = ""  # a carriage return at the end of a block: perhaps half of a line end
-    while True:
-        state = decoder.getstate()
-        failure: UnicodeError | None = None
-        try:
-            text = held + decoder.decode(block, final=not block)
-        except UnicodeError as error:
-            failure = error
-            decoder.setstate(state)
-            text = held + _before(error, block, decoder)
-        held = "\r" if text.endswith("\r") and block and failure is None else ""
-        for line in io.StringIO(text[: len(text) - len(held)], newline=""):  # splits at \n, \r and \r\n, keeping them
-            waiting.append(line)
-            if line[-1] in "\r\n":
-                yield "".join(waiting) if len(waiting) > 1 else line
-                waiting.clear()
-                number += 1
-        if failure is not None:
-            raise DecodingError(number + 1, "".join(waiting), _reason(failure, name)) from failure
-        if not block:
-            if waiting:
-                yield "".join(waiting)
-            return
-        block = stream.read(BLOCK)
-
-
-def _before(error: UnicodeError, block: bytes, decoder: codecs.IncrementalDecoder) -> str:
-    """What of ``block`` stands before the bytes that ``decoder`` could not decode."""
-    if not isinstance(error, UnicodeDecodeError):
-        return ""
-    good = error.start - (len(error.object) - len(block))  # the decoder may have kept bytes of the block before
+    name = encoding or find_encoding(cast("io.BufferedReader", stream).peek(SAMPLE))
+    number = 0
     try:
-        return decoder.decode(block[: max(good, 0)])
-    except UnicodeError:
-        return ""
+        for number, line in enumerate(io.TextIOWrapper(stream, name, "unrolled.mark", newline=""), start=1):
+            if WRONG_BYTES in line:
+                before, wrong, _ = line.split(WRONG_BYTES, 2)
+                raise DecodingError(number, before, f"the bytes {wrong} are not {name.upper().removesuffix('-SIG')}")
+            yield line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeError as error:  # such as UTF-16 without its mark, where decoding cannot go on
+        raise DecodingError(number + 1, "", f"it is not {name.upper()} ({error})") from error
 
 
-def _reason(error: UnicodeError, encoding: str) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        wrong = error.object[error.start : error.end][:4].hex(" ")
-        return f"the bytes {wrong} are not {encoding.upper().removesuffix('-SIG')}"
-    return f"it is not {encoding.upper()} ({error})"
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    """Decoding goes on, ahead of the lines; the bytes stand between marks in the line that will be refused."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return WRONG_BYTES + error.object[error.start : error.end][:4].hex(" ") + WRONG_BYTES, error.end
+
+
+codecs.register_error("unrolled.mark", _mark)

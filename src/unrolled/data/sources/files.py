@@ -1,48 +1,62 @@
-"""The base class of sources that read tables from files: a file for each split, a row for each document."""
+"""Tables in files as sources of documents: a file for each split, a row for each document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from unrolled.data.files import sha256
+from unrolled.data.readers.columns import Columns
+from unrolled.data.readers.csv_reader import CsvReader
+from unrolled.data.readers.jsonl_reader import JsonlReader
+from unrolled.data.readers.parquet_reader import ParquetReader
 from unrolled.data.readers.reader import Place, Reader
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.errors import UserError
 
 
+@dataclass
 class FileSource(Source):
     """A table in a file for each split: rows with a class and one or several columns of text.
 
-    The constructors of its subclasses take ``text_column`` (name or number, from 1, of the column with the text;
-    several in a list are joined by a blank; None finds it by a common name such as text, content or review) and
-    ``label_column`` (name or number of the column with the class; None finds it by a common name such as label),
-    and ``group_column`` (name or number of a column, such as the author or thread, whose documents with the same value
-    stay together when validation and test are split off; None for no groups).
-
     Args:
-        reader: of the files' format.
         train: file with training documents, or with all documents if no other file is given.
         valid, test: files, or None to split off train.
+        text_column: name or number (from 1) of the column with the text; several in a list are joined by a blank; None
+            finds it by a common name such as text, content or review.
+        label_column: name or number of the column with the class; None finds it by a common name such as label.
+        group_column: name or number of a column, such as the author or thread, whose documents with the same value
+            stay together when validation and test are split off; None for no groups.
         empty: what happens to blank texts: ``keep`` (a document without tokens) or ``drop``.
         bad_rows: what happens to rows that cannot be used (wrong number of fields, no label): ``stop`` or ``drop``.
+
+    The other arguments of a subclass are the settings of its reader.
     """
 
-    def __init__(
-        self, reader: Reader, train: str | None, valid: str | None, test: str | None, empty: str, bad_rows: str
-    ) -> None:
-        if train is None:
+    READER: ClassVar[type[Reader]]
+
+    train: str | None = None
+    valid: str | None = None
+    test: str | None = None
+    text_column: Any = None
+    label_column: Any = None
+    group_column: Any = None
+    empty: str = "keep"
+    bad_rows: str = "stop"
+
+    def __post_init__(self) -> None:
+        own = {key: getattr(self, key) for key in self.READER.setting_names()}
+        self.reader = self.READER(Columns(self.text_column, self.label_column, self.group_column), **own)
+        if self.train is None:
             raise UserError(
                 "data.train is not set: it names the file with the training documents, as data.train=my.csv"
             )
-        check_choices(empty, bad_rows)
-        given = dict(zip(SPLITS, (train, valid, test), strict=True))
-        self.files = {split: existing_file(path, f"data.{split}") for split, path in given.items() if path is not None}
-        self.reader = reader
-        self.empty = empty
-        self.bad_rows = bad_rows
+        check_choices(self.empty, self.bad_rows)
+        paths = {split: getattr(self, split) for split in SPLITS}
+        self.files = {split: existing_file(path, f"data.{split}") for split, path in paths.items() if path is not None}
         self.name = self.files["train"].name.split(".")[0] or self.files["train"].name
 
     def splits(self) -> tuple[str, ...]:
@@ -53,30 +67,53 @@ class FileSource(Source):
 
     def fingerprint(self) -> dict[str, Any]:
         """Hashes of the files and every setting of the reader."""
-        return {
-            "reader": type(self).__name__,
-            "files": {split: sha256(file) for split, file in self.files.items()},
-            "settings": self.reader.settings() | {"empty": self.empty, "bad_rows": self.bad_rows},
-        }
+        settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in SPLITS}
+        files = {split: sha256(file) for split, file in self.files.items()}
+        return {"reader": type(self).__name__, "files": files, "settings": settings}
 
     def documents(self, split: str, notes: Notes) -> Iterator[Document]:
         bad_row = partial(self._bad_row, notes)
-        for row in self.reader.rows(self.files[split], bad_row):
-            if not row.label.strip():
-                bad_row(row.place, "row without label", "the label is missing; give one")
+        for place, texts, label, _, _, group in self.reader.rows(self.files[split], bad_row):
+            if not label or label.isspace():
+                bad_row(place, "row without label", "the label is missing; give one")
                 continue
-            text = row.texts[0] if len(row.texts) == 1 else " ".join(row.texts)
-            if not text.strip():
-                notes.add(f"blank text {'dropped' if self.empty == 'drop' else 'kept'}", str(row.place))
+            text = texts[0] if len(texts) == 1 else " ".join(texts)
+            if not text or text.isspace():
+                notes.add(f"blank text {'dropped' if self.empty == 'drop' else 'kept'}", str(place))
                 if self.empty == "drop":
                     continue
-            yield Document(text, row.label, row.place.record, row.group)
+            yield Document(text, label, place.record, group)
 
     def _bad_row(self, notes: Notes, place: Place, kind: str, message: str) -> None:
         """A row that cannot be used: stop with the message, or count it under ``kind`` and go on."""
         if self.bad_rows == "stop":
             raise UserError(f"{place}: {message}, or set data.bad_rows=drop to leave such rows out")
         notes.add(f"{kind} dropped", str(place))
+
+
+@dataclass
+class CsvFiles(FileSource):
+    """Tables in CSV or TSV files, one record a document. The settings of the reader: see `CsvReader`."""
+
+    READER = CsvReader
+    delimiter: str | None = None
+    quoting: bool = True
+    header: bool = True
+    encoding: str | None = None
+
+
+@dataclass
+class JsonlFiles(FileSource):
+    """Files with a JSON object on each line, whose keys are the columns. ``encoding``: see `JsonlReader`."""
+
+    READER = JsonlReader
+    encoding: str | None = None
+
+
+class ParquetFiles(FileSource):
+    """Tables in Parquet files, one row a document."""
+
+    READER = ParquetReader
 
 
 def check_choices(empty: str, bad_rows: str) -> None:
