@@ -16,8 +16,6 @@ and splits are not part of it: they are derived when loading.
 An entry is written in a directory of its own and renamed when complete; readers verify it and rebuild a damaged one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -44,6 +42,15 @@ log = logging.getLogger(__name__)
 
 FORMAT = 4  # part of the key: raise it when the layout or a tokenizer changes
 FLUSH = 1 << 20  # tokens that are held in memory while building
+#: The files of a split and the integers that are written to them while building.
+COLUMNS: dict[str, type[np.integer[Any]]] = {
+    "tokens": np.int32,
+    "starts": np.int64,
+    "labels": np.int64,
+    "hashes": np.uint64,
+    "records": np.int64,
+    "groups": np.int64,
+}
 
 
 @dataclass(frozen=True)
@@ -137,27 +144,17 @@ def _load(path: Path) -> TokenCache:
                 raise DamagedEntryError(f"{name} has changed")
         splits = {}
         for split in meta["splits"]:
-            bounds = np.load(path / f"{split}.starts.npy")
-            groups = np.load(path / f"{split}.groups.npy")
-            splits[split] = CachedSplit(
-                tokens=np.load(path / f"{split}.tokens.npy", mmap_mode="r"),
-                starts=bounds[:-1],
-                lengths=np.diff(bounds),
-                labels=np.load(path / f"{split}.labels.npy"),
-                hashes=np.load(path / f"{split}.hashes.npy"),
-                records=np.load(path / f"{split}.records.npy"),
-                groups=groups if (groups >= 0).any() else None,
-            )
+            columns = {
+                name: np.load(path / f"{split}.{name}.npy", mmap_mode="r" if name == "tokens" else None)
+                for name in COLUMNS
+            }
+            bounds, groups = columns["starts"], columns["groups"]
+            columns |= {"starts": bounds[:-1], "lengths": np.diff(bounds)}
+            splits[split] = CachedSplit(**columns | {"groups": groups if (groups >= 0).any() else None})
         types = json.loads((path / "types.json").read_text(encoding="ascii"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedEntryError(str(error)) from error
-    return TokenCache(
-        path=path,
-        types=types,
-        labels=meta["labels"],
-        splits=splits,
-        notes=meta["notes"],
-    )
+    return TokenCache(path, types, meta["labels"], splits, meta["notes"])
 
 
 def _digest(meta: dict[str, Any]) -> str:
@@ -170,23 +167,19 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
     began = time.perf_counter()
     log.info("Tokenising %s (%s), once.", source.name, tokenizer.kind)
     notes = Notes()
-    types = _Numbering()
-    classes, groups = _Numbering(), _Numbering()
+    types, classes, groups = _Numbering(), _Numbering(), _Numbering()
     for split in source.splits():
         _tokenise(source, split, tokenizer, types, classes, groups, notes, path)
 
     ordered = sorted(types)
     labels = sorted(classes, key=label_order)
     narrow = np.uint8 if len(ordered) <= 1 << 8 else np.uint16 if len(ordered) <= 1 << 16 else np.int32
-    type_rank, label_rank = _ranks(types, ordered).astype(narrow), _ranks(classes, labels)
+    ranks = {"tokens": _ranks(types, ordered).astype(narrow), "labels": _ranks(classes, labels)}
     words = 0
     for split in source.splits():
-        words += _finish(path / f"{split}.tokens", np.int32, type_rank)
-        _finish(path / f"{split}.starts", np.int64)
-        _finish(path / f"{split}.labels", np.int64, label_rank)
-        _finish(path / f"{split}.hashes", np.uint64)
-        _finish(path / f"{split}.records", np.int64)
-        _finish(path / f"{split}.groups", np.int64)
+        for name, dtype in COLUMNS.items():
+            length = _finish(path / f"{split}.{name}", dtype, ranks.get(name))
+            words += length if name == "tokens" else 0
     (path / "types.json").write_text(json.dumps(ordered), encoding="ascii")
 
     seconds = time.perf_counter() - began
@@ -240,27 +233,16 @@ def _tokenise(
     number = types.__getitem__
     total = 0
     tokens: list[int] = []
-    starts, labels, hashes, records = [0], array("q"), bytearray(), array("q")
-    members = array("q")
+    starts, labels, hashes, records, members = array("q", [0]), array("q"), bytearray(), array("q"), array("q")
     last = 0
     with ExitStack() as stack:
-        names = ("tokens", "starts", "labels", "hashes", "records", "groups")
-        raw = [stack.enter_context((path / f"{split}.{name}").open("wb")) for name in names]
+        raw = [stack.enter_context((path / f"{split}.{name}").open("wb")) for name in COLUMNS]
 
         def flush() -> None:
-            columns: tuple[Any, ...] = (
-                np.array(tokens, np.int32).data,
-                np.array(starts, np.int64).data,
-                labels,
-                hashes,
-                records,
-                members,
-            )
+            columns: tuple[Any, ...] = (np.array(tokens, np.int32).data, starts, labels, hashes, records, members)
             for file, column in zip(raw, columns, strict=True):
                 file.write(column)
-            tokens.clear()
-            starts.clear()
-            del labels[:], hashes[:], records[:], members[:]
+            del tokens[:], starts[:], labels[:], hashes[:], records[:], members[:]
 
         for text, label, record, group in numbered(source.documents(split, notes)):
             if record <= last:

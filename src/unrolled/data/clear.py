@@ -1,7 +1,5 @@
 """Removal of what the data cache holds: ``python -m unrolled.data.clear`` (``make clean-cache``)."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

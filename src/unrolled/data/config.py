@@ -1,7 +1,5 @@
 """The keys of `data.*` that all sources share, and those of `text.*`: their types and rules."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields
 from typing import Any
 

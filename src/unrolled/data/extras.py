@@ -1,7 +1,5 @@
 """Optional packages, which only some sources and tokenizers need."""
 
-from __future__ import annotations
-
 import importlib.util
 
 from unrolled.errors import UserError

@@ -1,7 +1,5 @@
 """Files that several runs share: written whole or not at all, by one run at a time, and recognised by content."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import hashlib

@@ -1,7 +1,5 @@
 """Preparation of a run's data: three tokenized splits, a vocabulary, and a summary of what they look like."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -100,10 +98,8 @@ def prepare(
         for warning in summary["warnings"]:
             log.warning("%s", warning)
     return PreparedData(
-        name=source.name,
-        train=parts["train"],
-        valid=parts["valid"],
-        test=parts["test"],
+        source.name,
+        **parts,
         vocabulary=vocabulary,
         labels=cache.labels,
         tokenizer=tokenizer,
@@ -187,15 +183,8 @@ def _choose(
 def _whole(cache: TokenCache, split: str) -> TokenCorpus:
     """A given split as it lies in the cache; its table leads nowhere yet."""
     given = cache.splits[split]
-    return TokenCorpus(
-        tokens=given.tokens,
-        table=np.zeros(len(cache.types), dtype=np.int32),
-        starts=given.starts,
-        lengths=given.lengths,
-        labels=given.labels,
-        ids=given.records,
-        groups=given.groups,
-    )
+    table = np.zeros(len(cache.types), dtype=np.int32)
+    return TokenCorpus(given.tokens, table, given.starts, given.lengths, given.labels, given.records, given.groups)
 
 
 def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> None:

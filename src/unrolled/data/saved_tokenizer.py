@@ -1,7 +1,5 @@
 """The tokenizer of a trained model, made again from what its checkpoint keeps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from unrolled.data.subword import Subword

@@ -1,7 +1,5 @@
 """Stratified, seeded parts of a set of documents: the same on every machine and for every version of NumPy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

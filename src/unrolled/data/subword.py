@@ -1,7 +1,5 @@
 """Subword tokenizers, trained on the training documents with the ``tokenizers`` library (extra ``subword``)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

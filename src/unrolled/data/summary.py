@@ -1,7 +1,5 @@
 """The summary of a data set in figures, and warnings about what may spoil a result."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Tokenizers that need no training: words, white space, characters and bytes."""
 
-from __future__ import annotations
-
 import unicodedata
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar

@@ -3,8 +3,6 @@
 torchtext ended with 0.18, which loads only beside torch 2.3; `make setup-torchtext` makes an environment for both.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any

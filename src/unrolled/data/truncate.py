@@ -1,7 +1,5 @@
 """Truncation of long documents to a number of tokens."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

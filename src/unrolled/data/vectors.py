@@ -1,7 +1,5 @@
 """Pretrained word vectors from a text file: GloVe, word2vec (text form) or fastText."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

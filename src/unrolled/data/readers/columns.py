@@ -1,7 +1,5 @@
 """Columns of a table: which of them hold the text and the class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

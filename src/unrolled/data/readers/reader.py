@@ -1,7 +1,5 @@
 """The base class of the readers of all file formats: rows one at a time, each with the place where it stands."""
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Text files, plain or gzipped and in any encoding, decoded line by line; errors name the place."""
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import io

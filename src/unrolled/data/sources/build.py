@@ -1,7 +1,5 @@
 """A source from its configuration: the class that `data._target_` names, called with the keys that are its own."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables in files as sources of documents: a file for each split, a row for each document."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import partial

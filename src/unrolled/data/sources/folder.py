@@ -1,7 +1,5 @@
 """Directories as a source of documents: one directory for each class, one file for each document."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Synthetic data sets that need memory or the order of tokens. The same arguments make the same documents."""
 
-from __future__ import annotations
-
 import random
 import statistics
 from abc import abstractmethod

@@ -1,7 +1,5 @@
 """Data sets of the Hugging Face hub, or saved from its library to a local directory (extra ``hub``)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

@@ -4,8 +4,6 @@
 lower case. Tables are tab separated with three header lines (names, types, roles); some start with an empty row.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import importlib.util

@@ -1,7 +1,5 @@
 """The interface of a source of documents, whatever file or generator it reads."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path

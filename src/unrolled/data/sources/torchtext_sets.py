@@ -1,7 +1,5 @@
 """The classification sets of torchtext 0.18, in the environment that it needs (`make setup-torchtext`)."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
