@@ -4,6 +4,7 @@ import random
 import statistics
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from unrolled.data.sources.source import Document, Notes, Source
@@ -18,26 +19,25 @@ class Generated(Source):
         seed: another one makes other documents.
     """
 
-    def __init__(self, train: int, test: int, seed: int) -> None:
-        for key, value in (("train", train), ("test", test)):
+    train: int
+    test: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.sizes = {"train": self.train, "test": self.test}
+        for key, value in self.sizes.items():
             if value < 1:
                 raise UserError(f"data.{key} must be at least 1 document, got {value}")
-        self.sizes = {"train": train, "test": test}
-        self.seed = seed
 
     @abstractmethod
     def make(self, rng: random.Random) -> Document:
         """One document, drawn with ``rng.random()`` alone (other methods may draw differently in another Python)."""
 
-    @abstractmethod
-    def arguments(self) -> dict[str, Any]:
-        """What shapes the documents, as plain values."""
-
     def splits(self) -> tuple[str, ...]:
         return tuple(self.sizes)
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"generator": self.name, "sizes": self.sizes, "seed": self.seed, **self.arguments()}
+        return {"generator": self.name, **vars(self)}
 
     def documents(self, split: str, notes: Notes) -> Iterator[Document]:
         """Train is drawn first and test after it; each call draws from the start, so calls do not depend on order."""
@@ -60,6 +60,7 @@ class Generated(Source):
                 yield document
 
 
+@dataclass
 class Recall(Generated):
     """The class is the first token; ``length`` tokens of noise follow: what is carried so far, and do gradients reach?
 
@@ -76,29 +77,21 @@ class Recall(Generated):
 
     name = "recall"
     NOISE = ("same", "other")
+    length: int = 50
+    classes: int = 10
+    noise: str = "same"
+    train: int = 5000
+    test: int = 1000
+    seed: int = 0
 
-    def __init__(
-        self,
-        length: int = 50,
-        classes: int = 10,
-        noise: str = "same",
-        train: int = 5000,
-        test: int = 1000,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(train, test, seed)
-        if length < 1:
-            raise UserError(f"data.length must be at least 1 token of noise, got {length}")
-        if classes < 2:
-            raise UserError(f"data.classes must be at least 2, got {classes}")
-        if noise not in self.NOISE:
-            raise UserError(f"data.noise={noise}: choose one of {', '.join(self.NOISE)}")
-        self.length = length
-        self.classes = classes
-        self.noise = noise
-
-    def arguments(self) -> dict[str, Any]:
-        return {"length": self.length, "classes": self.classes, "noise": self.noise}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1:
+            raise UserError(f"data.length must be at least 1 token of noise, got {self.length}")
+        if self.classes < 2:
+            raise UserError(f"data.classes must be at least 2, got {self.classes}")
+        if self.noise not in self.NOISE:
+            raise UserError(f"data.noise={self.noise}: choose one of {', '.join(self.NOISE)}")
 
     def make(self, rng: random.Random) -> Document:
         symbols = [int(rng.random() * self.classes) for _ in range(self.length + 1)]
@@ -106,6 +99,7 @@ class Recall(Generated):
         return Document(" ".join([first, *(f"{letter}{symbol}" for symbol in symbols[1:])]), first)
 
 
+@dataclass
 class ListOps(Generated):
     """Nested lists of operations on digits; the class is the value, 0 to 9 (Nangia & Bowman, 2018).
 
@@ -124,32 +118,25 @@ class ListOps(Generated):
     name = "listops"
     OPERATORS = ("[MAX", "[MIN", "[MED", "[SM")
     OPERATOR_PROBABILITY = 0.25
+    min_length: int = 5
+    max_length: int = 100
+    max_depth: int = 20
+    max_args: int = 5
+    train: int = 20_000
+    test: int = 2_000
+    seed: int = 0
 
-    def __init__(
-        self,
-        min_length: int = 5,
-        max_length: int = 100,
-        max_depth: int = 20,
-        max_args: int = 5,
-        train: int = 20_000,
-        test: int = 2_000,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(train, test, seed)
-        if not 4 <= min_length <= max_length:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 4 <= self.min_length <= self.max_length:
             raise UserError(
-                f"data.min_length must lie between 4 tokens and data.max_length, got {min_length} and {max_length}"
+                f"data.min_length must lie between 4 tokens and data.max_length, got {self.min_length} and "
+                f"{self.max_length}"
             )
-        if max_depth < 1:
-            raise UserError(f"data.max_depth must be at least 1, got {max_depth}")
-        if max_args < 2:
-            raise UserError(f"data.max_args must be at least 2, got {max_args}")
-        self.min_length, self.max_length = min_length, max_length
-        self.max_depth = max_depth
-        self.max_args = max_args
-
-    def arguments(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("min_length", "max_length", "max_depth", "max_args")}
+        if self.max_depth < 1:
+            raise UserError(f"data.max_depth must be at least 1, got {self.max_depth}")
+        if self.max_args < 2:
+            raise UserError(f"data.max_args must be at least 2, got {self.max_args}")
 
     def make(self, rng: random.Random) -> Document:
         for _ in range(20_000):
