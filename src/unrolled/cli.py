@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SPIN = "GOMP_SPINCOUNT"  # environment variable: how often a waiting thread looks before it sleeps
 PROJECT = "UNROLLED_PROJECT"  # environment variable: the directory of train.py, for the processes of a sweep, too
 FILE_KEYS = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
 NONE = "none"  # the choice of a group that stands for `group=null`
@@ -127,6 +128,19 @@ def register_resolver() -> None:
     OmegaConf.register_new_resolver("root", lambda path: str(Path(os.environ.get(PROJECT, ".")) / path), replace=True)
 
 
+def choose_waiting() -> None:
+    """Let threads of torch that wait for each other spin for about half a millisecond before they sleep.
+
+    It bridges what a training step does on one thread between two parallel operators. GNU's OpenMP, told nothing, spins
+    for 15 ms, through whole time slices of a core that another program, or the thread waited for, could use; asleep at
+    once, threads lose a quarter of their speed to being woken (`python benchmark.py threads`). It reads the variable
+    when torch is imported, so that is too late; child processes inherit it. What the user has set stays.
+    """
+    if not {"OMP_WAIT_POLICY", SPIN} & set(os.environ):
+        os.environ[SPIN] = "10000"
+
+
+choose_waiting()
 if PROJECT in os.environ:  # a process that a launcher has started imports this module for `run_task`
     register_resolver()
 
