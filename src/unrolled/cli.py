@@ -129,10 +129,10 @@ def register_resolver() -> None:
 
 
 def choose_waiting() -> None:
-    """Let threads of torch that wait for each other spin for about half a millisecond before they sleep.
+    """Let threads of torch that wait for each other spin for about 0.1 ms before they sleep.
 
     It bridges what a training step does on one thread between two parallel operators. GNU's OpenMP, told nothing, spins
-    for 15 ms, through whole time slices of a core that another program, or the thread waited for, could use; asleep at
+    for 3 ms, through whole time slices of a core that another program, or the thread waited for, could use; asleep at
     once, threads lose a quarter of their speed to being woken (`python benchmark.py threads`). It reads the variable
     when torch is imported, so that is too late; child processes inherit it. What the user has set stays.
     """
