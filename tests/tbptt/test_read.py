@@ -15,6 +15,8 @@ from tests.nn.build import POOLINGS
 from torch import Tensor, nn
 
 from unrolled.data.corpus import TokenCorpus
+from unrolled.nn import embedding as embedding_module
+from unrolled.nn import layer as layer_module
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.encoder import Encoder
 from unrolled.nn.network import Network
@@ -355,6 +357,8 @@ def test_exact_equals_ordinary_backpropagation_with_the_same_elements_dropped(
     if how.get("implementation") == "official" or "zoneout_hidden" in how:
         kind, how = "gru", {"num_layers": 2, "dropout": 0.4, "layer_dropout": 0.3}
     net = Net(getattr(build, kind), "concat", {"dropout": 0.3}, **how)
+    for module in (embedding_module, layer_module):
+        monkeypatch.setattr(module, "dropout", drop_by_value)
     monkeypatch.setattr(F, "dropout", drop_by_value)
     corpus = make_corpus(LENGTHS)
 

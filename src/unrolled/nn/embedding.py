@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from unrolled.nn.dropout import dropout
 from unrolled.nn.row_lookup import RowUpdates, distinct, look_up
 
 
@@ -67,7 +67,7 @@ class Embedding(nn.Embedding):
 
     def drop(self, vectors: Tensor) -> Tensor:
         """In training a share of the elements zeroed, the others scaled up."""
-        return F.dropout(vectors, self.dropout, self.training)
+        return dropout(vectors, self.dropout, self.training)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.nn.cells import State
+from unrolled.nn.dropout import dropout
 from unrolled.nn.flip import flip_within_length
 
 
@@ -86,7 +87,7 @@ class Layer(nn.Module):
     def drop(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The inputs (K, B, E) without what is dropped; mask: of these documents, None where none is shared."""
         x = x if mask is None else x * mask
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+        return dropout(x, self.dropout, self.training)
 
     def beside(self, outputs: Tensor, x: Tensor) -> Tensor:
         """With a shortcut, a direction's outputs (K, B, H) and its inputs (K, B, E) side by side."""
