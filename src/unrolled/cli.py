@@ -254,7 +254,7 @@ def existing_keys(conf: Path, arguments: Sequence[str]) -> list[str]:
 
     groups = default_choices(conf)
     chosen = [f"{group}={value.split(',')[0]}" for group, value in _pairs(arguments) if group in groups]
-    folders = [text for key, value in _pairs(arguments) if key == "--config-dir" for text in [f"file://{value}"]]
+    folders = [f"file://{value}" for key, value in _pairs(arguments) if key == "--config-dir"]
     folders += [f"file://{b}" for a, b in pairwise(arguments) if a in ("--config-dir", "-cd")]
     search = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
     GlobalHydra.instance().clear()

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         "python -m unrolled.compare.tensorboard", description="Show runs in TensorBoard, on a port that is free."
     )
-    parser.add_argument(
-        "logdir", nargs="?", type=Path, default=Path("runs"), help="directory that holds the runs (runs)"
-    )
+    parser.add_argument("logdir", nargs="?", type=Path, default=Path("runs"), help="directory of the runs (runs)")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (%(default)s)")
     options = parser.parse_args(arguments)
     if not any(options.logdir.rglob("events.out.tfevents.*")):
@@ -32,17 +29,11 @@ def launch(logdir: Path, port: int = 0) -> str:
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     board = program.TensorBoard()
-    board.configure(logdir=str(logdir), port=port or _free_port(), host="localhost", load_fast="false")
+    board.configure(logdir=str(logdir), port=port, host="localhost", load_fast="false")
     try:
         return str(board.launch())
     except program.TensorBoardServerException as error:
         raise UserError(f"--port {port}: {error}") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -188,10 +188,6 @@ class Classifier(pl.LightningModule):
             "probability": top.values.numpy(),
         }
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Ids (B,) and probabilities (B, C)."""
-        return batch.ids, self(batch).float().softmax(dim=1)
-
     def configure_optimizers(self) -> Any:
         """The optimizer, and a learning-rate schedule per step where one is set."""
         optimizer = self._optimizer(self.parameters())

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from unrolled.errors import UserError
@@ -85,7 +85,7 @@ def _other_ranks(count: int) -> Iterator[None]:
     """Start ranks 1 to ``count`` - 1, and wait for them at the end."""
     variables = {
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(find_free_network_port()),
         "NODE_RANK": "0",
         "LOCAL_RANK": "0",
         "WORLD_SIZE": str(count),
@@ -128,7 +128,10 @@ def _other_ranks(count: int) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        _kill(others)
+        for other in others:
+            if other.poll() is None:
+                other.kill()  # it would only complain that it was left alone
+            other.wait()
 
 
 class _Watchdog(threading.Thread):
@@ -178,16 +181,3 @@ def _wait(others: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     for other in others:
         other.wait(max(deadline - time.monotonic(), 0.1))
-
-
-def _kill(others: Sequence[subprocess.Popen[bytes]]) -> None:
-    for other in others:
-        if other.poll() is None:
-            other.kill()  # it would only complain that it was left alone
-        other.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])

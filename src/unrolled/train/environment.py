@@ -41,9 +41,7 @@ def git_commit() -> dict[str, Any] | None:
     """The commit that this package's source is at and whether the tree differs from it; None outside a repository."""
     here = Path(__file__).resolve()
     try:
-        _git(
-            here.parent, "ls-files", "--error-unmatch", here.name
-        )  # an installed copy inside another repository is not
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)  # fails for an installed copy in another repository
         commit = _git(here.parent, "rev-parse", "HEAD")
         changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):

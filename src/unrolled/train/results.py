@@ -75,13 +75,10 @@ class RunResult:
         write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return path
 
-    def relative(self, path: str | Path | None) -> str | None:
+    def relative(self, path: Path) -> str:
         """``path`` as seen from the run's directory, where it lies inside; a run can then be moved."""
-        if not path:
-            return None
-        path = Path(path).resolve()
-        inside = path.is_relative_to(self.directory.resolve())
-        return str(path.relative_to(self.directory.resolve())) if inside else str(path)
+        path, directory = path.resolve(), self.directory.resolve()
+        return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
 
 
 def config_hash(config: Mapping[str, Any], without: Iterable[str] = WITHOUT_EFFECT) -> str:
@@ -231,17 +228,14 @@ def find_runs(paths: Sequence[str | Path]) -> list[RunResult]:
             raise UserError(f"{path} is not a directory; name the directory that holds the runs, such as runs/")
         for file in sorted(root.rglob(RESULTS_FILE)):
             if file.resolve() not in found:
-                found[file.resolve()] = _load_or_explain(file)
+                try:
+                    run = load_result(file)
+                except UserError as error:
+                    run = RunResult(file.parent.name, directory=file.parent, status="unreadable", error=str(error))
+                found[file.resolve()] = run
     if not found:
         raise UserError(f"no run found under {', '.join(map(str, paths))}: no {RESULTS_FILE}; train something first")
     return sorted(found.values(), key=lambda run: run.started)
-
-
-def _load_or_explain(file: Path) -> RunResult:
-    try:
-        return load_result(file)
-    except UserError as error:
-        return RunResult(name=file.parent.name, directory=file.parent, status="unreadable", error=str(error))
 
 
 def save_predictions(

@@ -95,28 +95,19 @@ def exclusive_access(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if handle is not None:
-            os.close(handle)
+        os.close(handle)
 
 
 def _agree(override: Override, choices: Mapping[str, Any], run: RunResult) -> None:
     key, value = override.key_or_group, override.value()
-    there: Any = choices[key] if key in choices else _look_up(run.config, key)
+    saved = OmegaConf.create(run.config)
+    there: Any = choices[key] if key in choices else OmegaConf.select(saved, key, default="not set")
     if override.is_delete() or str(value) != str(there):
         shown = "null" if there is None else there
         raise UserError(
             f"{override.input_line}: {KEY}= goes on with that run's own settings, and there {key}={shown}; "
             f"leave {key} out, or start a new run without {KEY}="
         )
-
-
-def _look_up(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return "not set"
-        value = value[part]
-    return value
 
 
 def _saved(file: Path) -> Any:

@@ -210,8 +210,9 @@ def _fit_and_test(
         result.metrics, result.history = history.metrics(), history.rows
         result.speed = speed.result()
         result.environment["engines"] = model.network.encoder.engines_run()
-        result.best_checkpoint = result.relative(_existing(checkpoints / "best.ckpt"))
-        result.last_checkpoint = result.relative(_existing(checkpoints / "last.ckpt"))
+        best, last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
+        result.best_checkpoint = result.relative(best) if best.is_file() else None
+        result.last_checkpoint = result.relative(last) if last.is_file() else None
     test = model.test_predictions
     return chance_warning(test["labels"], test["predicted"], prepared.valid.labels, history.rows, prepared.labels)
 
@@ -285,10 +286,6 @@ def _silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)  # what they announce, the run says itself
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
 
 
 def _shown(path: Path) -> Path:

@@ -55,10 +55,9 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(dirpath, **(settings | options))
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        alone = trainer.world_size == 1 or isinstance(
-            exception, KeyboardInterrupt
-        )  # else the others would be waited for
-        if alone and not isinstance(exception, DiskFullError):
+        # Of several devices all are interrupted together; after another error this one would wait for the rest.
+        together = trainer.world_size == 1 or isinstance(exception, KeyboardInterrupt)
+        if together and not isinstance(exception, DiskFullError):
             super().on_exception(trainer, pl_module, exception)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,21 +12,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.train.callbacks.interrupt import InterruptBetweenSteps
 from unrolled.train.callbacks.step_boundaries import between_steps, validation_follows
+from unrolled.train.classifier import Classifier
 from unrolled.train.random_state import random_states, restore_random_states
 from unrolled.train.resume_files import KEY, resume_points
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """A module that can go on in mid-epoch."""
-
-    def running_state(self) -> dict[str, Any]:
-        """What training needs besides the weights, as plain containers of tensors."""
-        ...
-
-    def load_running_state(self, state: dict[str, Any]) -> None:
-        """Go on with what `running_state` gave."""
-        ...
 
 
 class ResumePoints(Callback):
@@ -41,7 +29,7 @@ class ResumePoints(Callback):
     epoch so far. It also notes how long each event file was: what a killed run wrote afterwards will be written
     again (`truncate_event_files`).
 
-    The module must be `Resumable`. Put this callback before all others.
+    The module must be a `Classifier`. Put this callback before all others.
     """
 
     def __init__(
@@ -84,12 +72,12 @@ class ResumePoints(Callback):
             return True
         if any(validation_follows(trainer, batch_idx + ahead) for ahead in range(trainer.accumulate_grad_batches)):
             return True
-        late = self.every_minutes is not None and time.perf_counter() - self._saved_at >= 60 * self.every_minutes
-        due = (
-            bool(trainer.strategy.reduce_boolean_decision(late, all=False)) if self.every_minutes is not None else False
-        )
+        if self.every_minutes is not None:
+            late = time.perf_counter() - self._saved_at >= 60 * self.every_minutes
+            if trainer.strategy.reduce_boolean_decision(late, all=False):
+                return True
         interrupt = next((c for c in trainer.callbacks if isinstance(c, InterruptBetweenSteps)), None)  # type: ignore[attr-defined]
-        return (interrupt is not None and interrupt.stopping(trainer)) or due
+        return interrupt is not None and interrupt.stopping(trainer)
 
     def _save(self, trainer: pl.Trainer, batch_idx: int) -> None:
         self._saving, self._batch_idx = True, batch_idx
@@ -107,7 +95,7 @@ class ResumePoints(Callback):
     ) -> None:
         if not self._saving:
             return
-        assert isinstance(pl_module, Resumable)
+        assert isinstance(pl_module, Classifier)
         _before_this_batch(checkpoint["loops"]["fit_loop"], self._batch_idx == 0)
         own = {
             "generators": random_states(pl_module.device),
@@ -148,7 +136,7 @@ class ResumePoints(Callback):
     def _restore(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """As late as can be: nothing before the first step may draw a number or touch the carry."""
         assert self._loaded is not None
-        assert isinstance(pl_module, Resumable)
+        assert isinstance(pl_module, Classifier)
         pl_module.load_running_state(self._loaded["module"])
         restore_random_states(self._loaded["generators"], pl_module.device)
         self._loaded = None
