@@ -93,12 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a table for each value of this setting, with its own best; different data always have one each",
     )
     add("--diff", nargs=2, type=Path, metavar=("A", "B"), help="two runs: the settings and results that differ")
-    add(
-        "--format",
-        choices=("table", "md", "csv", "json", "html"),
-        default="table",
-        help="of standard output (%(default)s)",
-    )
+    formats = ("table", "md", "csv", "json", "html")
+    add("--format", choices=formats, default="table", help="of standard output (%(default)s)")
     add("--plot", type=Path, metavar="DIR", help="write accuracy over parameters, over speed, and learning curves")
     add("--html", type=Path, metavar="FILE", help="write one page with tables and plots that needs no server")
     add("--tensorboard", type=Path, metavar="DIR", help="write mean, lower and upper curves as event files")

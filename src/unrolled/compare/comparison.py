@@ -109,16 +109,13 @@ def flatten(run: RunResult) -> dict[str, str]:
     Neither seed and fold nor what has no effect is among them.
     """
     flat: dict[str, str] = {name: str(getattr(run, name)) for name in LABELS if getattr(run, name)}
+    left_out = tuple(f"{key}." for key in (*REPEATED_OVER, *WITHOUT_EFFECT, "model.implementation", "choices"))
     for key, value in _leaves(run.config):
-        if key in REPEATED_OVER or any(key == out or key.startswith(f"{out}.") for out in WITHOUT_EFFECT):
-            continue
-        if (
-            key == "model.implementation"
-            or key.startswith("choices.")
-            or (key.endswith("._target_") and key.split(".")[0] in flat)
-        ):
+        if f"{key}.".startswith(left_out):
             continue
         if key.endswith("._target_"):
+            if key.split(".")[0] in flat:
+                continue
             key, value = key.removesuffix("._target_"), str(value).rsplit(".", 1)[-1]
         flat[key] = _text(value)
     return flat

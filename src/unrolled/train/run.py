@@ -189,7 +189,8 @@ def _fit_and_test(
     }
     options["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in callbacks)  # no other
     trainer = build("trainer", config.trainer, **options)
-    _check_rows(valid, trainer.world_size)
+    if (rows := valid.tbptt.batch_size) < (count := trainer.world_size):
+        raise UserError(f"tbptt.batch_size={rows}: rows of all {count} devices together, at least one for each")
     environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
     result.environment = {**environment, "processes": trainer.world_size}
     data = build_datamodule(prepared, valid)
@@ -247,12 +248,6 @@ def _resume_command(directory: Path) -> str:
     point = next(iter(resume_points(directory / "checkpoints")), None)
     begin = "the beginning" if point is None else point.name
     return f"python train.py {shlex.quote(f'resume={_shown(directory)}')} (continues from {begin})"
-
-
-def _check_rows(config: Config, processes: int) -> None:
-    rows = config.tbptt.batch_size
-    if rows < processes:
-        raise UserError(f"tbptt.batch_size={rows}: rows of all {processes} devices together, at least one for each")
 
 
 def _prepare(valid: Config) -> PreparedData:

@@ -43,3 +43,11 @@ def test_only_logged_steps_are_measured(tiny, batches, make_trainer, events) -> 
     read = events()
     steps = [event.step for event in read.Scalars("optim/gradient_norm")]
     assert steps == [2, 5] == [event.step for event in read.Scalars("train/loss")]
+
+
+def test_rows_of_a_sparse_gradient_count_as_often_as_they_were_read(tiny, batches, make_trainer, events) -> None:
+    tiny.embedding = torch.nn.Embedding(7, 3, sparse=True)
+    tiny.training_step = lambda batch, batch_idx: tiny.embedding(torch.tensor([1, 1, 2])).sum()
+    make_trainer([GradientNorm()], max_epochs=1, log_every_n_steps=1).fit(tiny, batches(1))
+    (event,) = events().Scalars("optim/gradient_norm")
+    assert event.value == pytest.approx((3 * 2**2 + 3 * 1**2) ** 0.5)
