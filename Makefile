@@ -50,7 +50,7 @@ compare: $(READY) ## Compare the runs: make compare ARGS="runs --format md"
 mutants: $(READY) ## Break the code on purpose, see the tests fail
 	$(BIN)/python tests/mutants.py $(ARGS)
 
-bench: $(READY) ## Time the recurrences against torch.nn: make bench ARGS="--batch 64"
+bench: $(READY) ## Time one layer against torch.nn and its matrix products: make bench ARGS="--threads 2"
 	$(BIN)/python benchmark.py $(ARGS)
 
 clean-cache: $(READY) ## Remove fetched and tokenised data (never runs)

@@ -2,7 +2,11 @@
 
 import argparse
 import json
+import shlex
+import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +16,24 @@ from rich.console import Console
 from rich.table import Table
 
 from unrolled.benchmarks import overhead, recurrences, start, threads
+from unrolled.benchmarks.timing import processor_clock
+from unrolled.nn.engines.fused import version
 from unrolled.train.environment import describe_environment
 from unrolled.train.results import write_atomically
 
 CONF = Path(__file__).parents[3] / "conf"
 WHAT = ("recurrences", "overhead", "start", "threads")
+SIZES = {"batch": 64, "features": 200, "hidden": 128, "proj": 64}
+PARTS = {  # what a row is, in microseconds a token
+    "layer": "A dense chunk, forward and backward: microseconds a token",
+    "unequal": "Documents of lognormal lengths, forward and backward: microseconds a token",
+    "inference": "Without gradients; B1 K1 is the latency of one token: microseconds a token",
+    "length": "Longer and longer sequences in one chunk, forward and backward: microseconds a token",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print a table and, with ``--output``, keep the raw numbers."""
+    """Measure, print tables and, with ``--output``, keep the raw numbers."""
     parser = argparse.ArgumentParser(
         prog="benchmark.py",
         description="Speed of the recurrences against torch.nn (recurrences), of training against a bare loop "
@@ -29,22 +42,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("what", nargs="?", default="recurrences", choices=WHAT)
     parser.add_argument("overrides", nargs="*", help="of the config, for overhead: model=gru data=reuters_r8")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    parser.add_argument("--repetitions", type=int, default=7, help="rounds, of which the median counts (default 7)")
+    parser.add_argument("--repetitions", type=int, default=5, help="rounds, of which the median counts (default 5)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, help="a JSON file for the raw numbers")
     parser.add_argument(
         "--overhead-steps", type=int, default=40, help="training steps per round, for threads, too (default 40)"
     )
-    for name, default in vars(recurrences.Shapes()).items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="of recurrences (default: all)")
+    parser.add_argument("--least", type=float, default=0.1, help="seconds a candidate runs in a round (default 0.1)")
+    parser.add_argument(
+        "--clock",
+        choices=("cpu", "wall"),
+        help="processor time of a thread, or the clock on the wall (default: cpu on one thread, wall on several)",
+    )
+    for name, default in SIZES.items():
+        parser.add_argument(
+            f"--{name}", type=int, help=f"measure one size, not the table's; {default} if another is set"
+        )
     given = parser.parse_intermixed_args(arguments)
 
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
     if given.what == "recurrences":
-        shapes = recurrences.Shapes(**{name: getattr(given, name) for name in vars(recurrences.Shapes())})
-        found: object = recurrences.measure(shapes, device, given.repetitions)
-        _show_recurrences(found, shapes, given.threads)  # type: ignore[arg-type]
+        found: object = _recurrences(given, device)
     elif given.what == "start":
         found = start.measure(given.repetitions)
         _show_start(found)
@@ -69,33 +89,61 @@ def main(arguments: Sequence[str] | None = None) -> None:
         environment = describe_environment(device)
         arguments_used = {name: value for name, value in vars(given).items() if name != "output"}
         text = json.dumps(
-            {"arguments": arguments_used, "environment": environment, "measured": found}, indent=1, default=str
+            {
+                "command": shlex.join(["python", "benchmark.py", *(sys.argv[1:] if arguments is None else arguments)]),
+                "arguments": arguments_used,
+                "environment": environment,
+                "loops": version(),
+                "measured": found,
+            },
+            indent=1,
+            default=str,
         )
         write_atomically(given.output, text + "\n")
 
 
-def _show_recurrences(rows: list[dict[str, float | str]], shapes: recurrences.Shapes, threads: int) -> None:
-    table = Table(
-        title=f"tokens/s, forward and backward; K={shapes.steps}, B={shapes.batch}, E={shapes.features}, "
-        f"H={shapes.hidden}, P={shapes.proj}; {threads} threads",
-        title_justify="left",
-        show_edge=False,
-    )
-    for column in ("recurrence", "lengths"):
-        table.add_column(column)
-    for column in ("handwritten", "torch.nn", "products alone", "handwritten / torch.nn"):
-        table.add_column(column, justify="right")
+def _recurrences(given: argparse.Namespace, device: torch.device) -> dict[str, list[dict[str, Any]]]:
+    """Measure the parts asked for, each with its table as soon as it is there."""
+    clock = given.clock or ("cpu" if given.threads == 1 and device.type == "cpu" else "wall")
+    timer = processor_clock(given.threads) if clock == "cpu" else time.perf_counter
+    settings = recurrences.Settings(timer, given.repetitions, given.least, device=given.device)
+    few = recurrences.Settings(timer, max(given.repetitions // 2, 1), 0.0, 0, given.device)  # takes long
+    sizes = {name: getattr(given, name) or default for name, default in SIZES.items()}
+    shapes = recurrences.SHAPES
+    if any(getattr(given, name) for name in SIZES):
+        shapes = recurrences.four_kinds(sizes["batch"], sizes["features"], sizes["hidden"], sizes["proj"])
+    some = shapes[4:8] or shapes
+    how = f"{given.threads} threads, {clock} time, median of {settings.rounds} rounds, {version()} loops"
+    print(f"{how}; torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for part in given.parts:
+        if part == "layer":
+            rows = recurrences.layer(shapes, settings)
+        elif part == "unequal":
+            rows = recurrences.unequal(some, 400, few)
+            rows += recurrences.unequal([replace(shape, B=max(shape.B // 2, 1)) for shape in some], 2000, few)
+        elif part == "inference":
+            rows = recurrences.inference(some, settings)
+        else:
+            rows = recurrences.length(some[0], [100, 200, 400, 800, 1600, 3200], settings)
+        found[part] = rows
+        _show(PARTS[part], rows)
+    return found
+
+
+def _show(title: str, rows: list[dict[str, Any]]) -> None:
+    names = list(rows[0]["milliseconds"])
+    about = [name for name in ("K", "T", "longest") if name in rows[0]]
+    table = Table(title=title, title_justify="left", show_edge=False)
+    table.add_column("shape")
+    for name in (*about, *(f"{name} us" for name in names), f"{names[0]} / floor", f"torch / {names[0]}"):
+        table.add_column(name, justify="right")
     for row in rows:
-        floor = row.get("floor_tokens_per_second")
-        table.add_row(
-            str(row["recurrence"]),
-            str(row["batch"]),
-            f"{row['ours_tokens_per_second']:,.0f}",
-            f"{row['theirs_tokens_per_second']:,.0f}",
-            "" if floor is None else f"{floor:,.0f}",
-            f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})",
-        )
-    Console(width=110).print(table)
+        per_token = [f"{1e3 * row['milliseconds'][name] / row['tokens']:.2f}" for name in names]
+        torch_over = f"{row['torch_over_ours']:.2f}"
+        floor = f"{row['over_floor'][names[0]]:.2f}"
+        table.add_row(row["shape"], *(str(row[name]) for name in about), *per_token, floor, torch_over)
+    Console(width=120).print(table)
 
 
 def _show_start(starts: dict[str, dict[str, Any]]) -> None:
