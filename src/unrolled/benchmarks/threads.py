@@ -4,7 +4,6 @@ Threads meet at the end of every parallel operator, and whoever comes first wait
 woken, but takes the core away from the thread that is waited for wherever something else runs on the machine, too.
 """
 
-import json
 import os
 import statistics
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.benchmarks.start import PROJECT, TRAIN
+from unrolled.train.results import load_result
 
 WAITING: dict[str, Mapping[str, str]] = {  # how GNU's OpenMP is told to wait
     "as chosen": {},  # by unrolled.cli
@@ -57,8 +57,9 @@ def _tokens_per_second(threads: int, steps: int, place: Path, waiting: Mapping[s
     command = [sys.executable, *TRAIN, *options, "trainer.limit_test_batches=1", f"output_dir={place}"]
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | dict(waiting)
     subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)
-    results = place / "latest" / "results.json"
-    return float(json.loads(results.read_text())["speed"]["tokens_per_second"])
+    speed = load_result(place / "latest").speed["tokens_per_second"]
+    assert speed is not None  # steps enough have been taken
+    return float(speed)
 
 
 @contextmanager
