@@ -148,7 +148,13 @@ MUTANTS = [
     Mutant(
         "chrono's gates swapped", "nn/cells/lstm.py", "[-keep, keep]", "[keep, -keep]", "tests/nn/cells/test_chrono.py"
     ),
-    Mutant("chrono without its end", "nn/cells/chrono.py", "chrono - 1", "2 * chrono", "tests/nn/cells/test_chrono.py"),
+    Mutant(
+        "chrono without its end",
+        "nn/cells/chrono.py",
+        "uniform_(1, chrono - 1)",
+        "uniform_(1, 2 * chrono)",
+        "tests/nn/cells/test_chrono.py",
+    ),
     Mutant(
         "one bias forgotten", "nn/cells/cell.py", 'weights["bias_ih"] + weights["bias_hh"]', 'weights["bias_ih"]', CELL
     ),
@@ -212,8 +218,8 @@ MUTANTS = [
     Mutant(
         "dropout after the last layer",
         "nn/recurrence.py",
-        "        return x, tuple(torch.cat(s)",
-        "        x = F.dropout(x, self.dropout, self.training)\n        return x, tuple(torch.cat(s)",
+        "        return x, after[0] if",
+        "        x = F.dropout(x, self.dropout, self.training)\n        return x, after[0] if",
         RECURRENCE,
     ),
     Mutant(
@@ -341,6 +347,20 @@ MUTANTS = [
         "return again(ctx, grads)",
         "return (None,) * len(ctx.needs_input_grad)",
         RECURRENCE,
+    ),
+    Mutant(
+        "dropout scales by the rate asked for, not by the share dropped",
+        "nn/dropout.py",
+        "256 / (256 - of_256)",
+        "1 / (1 - 0.3)",
+        "tests/nn/test_dropout.py",
+    ),
+    Mutant(
+        "random bytes of which some bits are not random",
+        "nn/dropout.py",
+        ".random_(-(2**63), None)",
+        ".random_()",
+        "tests/nn/test_dropout.py",
     ),
     Mutant(
         "a layout's weights packed in another order",
