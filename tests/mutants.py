@@ -269,7 +269,7 @@ MUTANTS = [
         "nn/layer.py",
         "self.beside(backward, flipped)",
         "self.beside(backward, x)",
-        "tests/tbptt/test_read.py",
+        "tests/nn/test_layer.py",
     ),
     Mutant(
         "the gradient is never cut",

@@ -30,6 +30,14 @@ def test_with_a_shortcut_outputs_are_the_recurrences_and_then_the_inputs() -> No
     assert all(torch.equal(a, b) for a, b in zip(after, same, strict=True))
 
 
+def test_with_a_shortcut_each_direction_has_the_inputs_of_its_position_beside_it() -> None:
+    layer, x, lengths = Layer([LSTM(E, H), LSTM(E, H)], E, shortcut=True), torch.randn(K, B, E), [4, 1, 3]
+    outputs, _ = layer(x, layer.initial_state(B), lengths=torch.tensor(lengths))
+    for b, length in enumerate(lengths):
+        assert torch.equal(outputs[:length, b, H : H + E], x[:length, b])
+        assert torch.equal(outputs[:length, b, 2 * H + E :], x[:length, b])
+
+
 def test_a_shortcut_has_no_parameters_of_its_own() -> None:
     def count(module: nn.Module) -> int:
         return sum(p.numel() for p in module.parameters())

@@ -357,3 +357,16 @@ def test_an_engine_that_cannot_be_had_is_refused() -> None:
         unrolled.Recurrence(MGUCell, E, H, engine="fused")
     with pytest.raises(RuntimeError, match=r"engine=fused: .* meta; choose engine=auto"):
         unrolled.GRU(E, H, engine="fused", device="meta")(torch.randn(T, B, E, device="meta"))
+
+
+@KINDS
+def test_second_derivatives_are_torchs(kind: str) -> None:
+    """Of a loss of the input's gradient by every weight."""
+    found = []
+    for net in twins(kind, E, H, dtype=torch.float64):
+        torch.manual_seed(1)
+        x = torch.randn(T, B, E, dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(net(x)[0].square().sum(), x, create_graph=True)
+        found.append([gradient, *torch.autograd.grad(gradient.square().sum(), list(net.parameters()))])
+    assert all(value.any() for value in found[0])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-9)
