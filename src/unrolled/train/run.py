@@ -37,6 +37,7 @@ from unrolled.train.classifier import Classifier
 from unrolled.train.devices import check_launcher, global_rank, launch_processes
 from unrolled.train.disk import disk_full_error
 from unrolled.train.environment import describe_environment
+from unrolled.train.estimate import estimate
 from unrolled.train.results import (
     TOKENIZER_FILE,
     VOCABULARY_FILE,
@@ -140,13 +141,15 @@ def _root(directory: Path, sweeping: bool) -> Path:
 
 
 def _dry_run(config: DictConfig, valid: Config, directory: Path, sweeping: bool, console: Console) -> None:
-    """Show the data and the model, and train nothing."""
+    """Show the data, the model and how long its training will take, and train nothing."""
     try:
-        _build_and_show(config, valid, _prepare(valid), console)
+        prepared = _prepare(valid)
+        model = _build_and_show(config, valid, prepared, console)
     except RefusedDataError:
         if not sweeping:
             shutil.rmtree(directory / ".hydra", ignore_errors=True)  # as of a run: only the log is left
         raise
+    console.print(str(estimate(config, model, build_datamodule(prepared, valid))), highlight=False, soft_wrap=True)
     console.print("dry run: everything fits together; leave dry_run=true away to train")
 
 
