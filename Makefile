@@ -7,7 +7,7 @@ ARGS ?=
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format tensorboard sweep compare bench mutants clean clean-runs clean-cache setup-torchtext test-torchtext setup-peers
+.PHONY: help setup train test lint format tensorboard sweep compare bench bench-gpu mutants clean clean-runs clean-cache setup-torchtext test-torchtext setup-peers
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ $(READY): requirements.lock pyproject.toml
 train: $(READY) ## Train once: make train ARGS="model=gru tbptt.chunk_len=32"
 	$(BIN)/python train.py $(ARGS)
 
-test: $(READY) ## Run the tests: make test ARGS="tests/cells -k lstm"
+test: $(READY) ## Run the tests: make test ARGS="tests/nn -k lstm"
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY) ## Check style and types, changing nothing
@@ -46,6 +46,9 @@ sweep: $(READY) ## Train every model in both implementations: make sweep ARGS="s
 
 compare: $(READY) ## Compare the runs: make compare ARGS="runs --format md"
 	$(BIN)/python compare.py $(or $(ARGS),runs)
+
+bench-gpu: $(READY) ## The same on a GPU: each recurrence against torch.nn (cuDNN)
+	$(BIN)/python benchmark.py --device cuda $(ARGS)
 
 mutants: $(READY) ## Break the code on purpose, see the tests fail
 	$(BIN)/python tests/mutants.py $(ARGS)
