@@ -75,7 +75,7 @@ def layer(shapes: Sequence[Shape], settings: Settings, steps: int = CHUNK) -> li
     for shape in shapes:
         with torch.device(settings.device):
             x = torch.randn(steps, shape.B, shape.E)
-            candidates = {name: _trains(module, x) for name, module in _modules(shape).items()}
+            candidates = {name: trains(module, x) for name, module in modules_of(shape).items()}
         rows.append(_row(shape, steps * shape.B, candidates, settings, {"K": steps}))
     return rows
 
@@ -90,12 +90,12 @@ def unequal(shapes: Sequence[Shape], longest: int, settings: Settings) -> list[d
     for shape in shapes:
         lengths = lognormal_lengths(shape.B, longest)
         with torch.device(settings.device):
-            ours, *_, theirs = _modules(shape).values()
+            ours, *_, theirs = modules_of(shape).values()
             packed = pack_padded_sequence(torch.randn(longest, shape.B, shape.E), torch.from_numpy(lengths))
             candidates = {
                 "chunks": _reads_chunks(ours, shape, lengths),
-                "packed": _trains(ours, packed),
-                "torch": _trains(theirs, packed),
+                "packed": trains(ours, packed),
+                "torch": trains(theirs, packed),
             }
         rows.append(_row(shape, int(lengths.sum()), candidates, settings, {"longest": longest}))
     return rows
@@ -108,7 +108,7 @@ def inference(shapes: Sequence[Shape], settings: Settings) -> list[dict[str, Any
         for steps, B in ((CHUNK, shape.B), (1, 1)):
             with torch.device(settings.device):
                 x = torch.randn(steps, B, shape.E)
-                candidates = {name: _infers(module, x) for name, module in _modules(shape).items()}
+                candidates = {name: _infers(module, x) for name, module in modules_of(shape).items()}
             own = Shape(shape.kind, B, shape.E, shape.H, shape.P)
             rows.append(_row(own, steps * B, candidates, settings, {"K": steps}, backward=False))
     return rows
@@ -127,7 +127,7 @@ def lognormal_lengths(documents: int, longest: int, seed: int = 0) -> np.ndarray
     return np.sort(lengths)[::-1].copy()
 
 
-def _modules(shape: Shape) -> dict[str, nn.Module]:
+def modules_of(shape: Shape) -> dict[str, nn.Module]:
     """The same weights in our engines, the fast one first, and in torch.nn."""
     torch.manual_seed(0)
     theirs = getattr(nn, shape.kind)(shape.E, shape.H, **shape.options)
@@ -143,7 +143,8 @@ def _first_state(module: Any, B: int) -> tuple[Tensor, ...]:
     return tuple(torch.zeros(1, B, size) for size in (sizes if module.mode == "LSTM" else sizes[:1]))
 
 
-def _trains(module: nn.Module, x: Tensor | PackedSequence) -> Callable[[], Any]:
+def trains(module: nn.Module, x: Tensor | PackedSequence) -> Callable[[], Any]:
+    """A call that reads x and computes the gradients of input, state and weights."""
     if isinstance(x, PackedSequence):
         data = x.data.detach().clone().requires_grad_()
         given: Any = PackedSequence(data, x.batch_sizes)
