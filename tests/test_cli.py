@@ -169,3 +169,18 @@ def test_a_script_ends_with_status_2_and_the_message(
         run_script(main)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: no such run: ['run=x']\n"
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("model=lstm.yaml", "did you mean model=lstm?"),
+        ("output_dir=README.md/runs", "no directory can be made in"),
+    ],
+)
+def test_a_choice_with_an_ending_and_a_directory_in_a_file_are_refused(argument: str, said: str) -> None:
+    done = program("train.py", argument)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -80,6 +80,7 @@ def train_command(conf: Path) -> None:
     os.environ[PROJECT] = str(conf.parent)
     arguments = sys.argv[1:]
     try:
+        check_output_dir(arguments, conf.parent)
         arguments = without_null_choices(quote_names(arguments), conf)
         sys.argv[1:] = _arguments_of_this_process(arguments)
     except UserError as error:
@@ -95,6 +96,8 @@ def train_command(conf: Path) -> None:
         if in_full:
             raise
         stop(UserError(explained(error, arguments, conf)))
+    except KeyboardInterrupt:  # before the run itself has begun, which answers with more than a status
+        sys.exit(130)
     except ValueError as error:
         if "No trials are completed" not in str(error):  # what optuna says when it has nothing to choose from
             raise
@@ -119,6 +122,15 @@ def run_task(config: "DictConfig") -> float | None:
     except UserError as error:
         write_to_log(error)
         stop(error)
+
+
+def check_output_dir(arguments: Sequence[str], project: Path) -> None:
+    """Raise UserError where no directory can be made at `output_dir=`."""
+    for given in (argument.partition("=")[2] for argument in arguments if argument.startswith("output_dir=")):
+        path = project / given
+        existing = next(each for each in (path, *path.parents) if each.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError(f"output_dir={given}: no directory can be made in {existing}; name another one")
 
 
 def register_resolver() -> None:
@@ -186,10 +198,15 @@ def quote_names(arguments: Sequence[str]) -> list[str]:
 
 
 def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
-    """The command line with ``GROUP=null`` as Hydra understands it: the choice ``none``, or nothing to be chosen."""
+    """The command line with ``GROUP=null`` as Hydra understands it: the choice ``none``, or nothing to be chosen.
+
+    Raises UserError where a group cannot do without, and for a choice with the ending of its file, which Hydra takes.
+    """
     defaults, found = default_choices(conf), []
     for text in arguments:
         group, _, value = text.partition("=")
+        if group in defaults and value.endswith(".yaml"):
+            raise UserError(f"{text}: a choice is named without .yaml; did you mean {text.removesuffix('.yaml')}?")
         if value != "null" or group not in defaults:
             found.append(text)
         elif NONE in (names := choices(conf, group)):

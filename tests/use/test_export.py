@@ -75,6 +75,8 @@ def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
     assert json.loads((directory / "model.json").read_text())["chunk_len"] == 7
     with pytest.raises(UserError, match="is not empty, and nothing is overwritten"):
         export_onnx(run, directory)
+    with pytest.raises(UserError, match="is a file; name a directory"):
+        export_onnx(run, directory / "labels.txt")
 
 
 def _by_readme(directory: Path, documents: list[np.ndarray]) -> np.ndarray:

@@ -71,3 +71,14 @@ def test_what_is_not_needed_is_not_imported(trained, statement, unneeded) -> Non
     command = [sys.executable, "-c", code, str(trained)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [("gpu", "device=gpu: choose cpu or cuda"), ("mps:0", "device=mps:0: choose"), ("cuda", "there is no GPU here")],
+)
+def test_a_device_that_is_not_there_is_one_sentence(trained, device: str, said: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match=said):
+        load_run(trained, device=device)

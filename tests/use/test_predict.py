@@ -242,6 +242,20 @@ def test_the_columns_of_the_training_are_read_and_joined_as_in_training(tmp_path
     )
 
 
+def test_a_column_that_the_run_knows_by_number_is_found_again(tmp_path) -> None:
+    rows = [("x y z", "oil prices" if i % 2 else "a bank", i % 2) for i in range(60)]
+    with (tmp_path / "in.csv").open("w", newline="") as out:
+        csv.writer(out).writerows([("nothing", "said", "kind"), *rows])
+    sizes = ("model=gru", "model.hidden_size=4", "embedding.embedding_dim=4", "threads=1", "trainer.max_epochs=1")
+    data = ("data=csv", f"data.train={tmp_path / 'in.csv'}", "data.text_column=2", "data.label_column=3")
+    done = program("train.py", *data, *sizes, f"output_dir={tmp_path / 'runs'}")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "latest"
+    main([f"run={run}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.jsonl'}"])
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [record["predicted"] for record in records] == load(run).predict([text for _, text, _ in rows]).tolist()
+
+
 def test_the_input_is_not_overwritten(trained, table) -> None:
     before = table.read_bytes()
     with pytest.raises(UserError, match="is the input itself"):

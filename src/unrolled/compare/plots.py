@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import fill, shorten
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -45,13 +46,20 @@ def plot_accuracy_against(comparison: Comparison, name: str) -> Figure | None:
         heights = 100 * section.test_accuracy_std.fillna(0.0)
         axes.errorbar(x, y, yerr=heights if heights.any() else None, fmt="o", color=f"C{2 * number}", capsize=3)
         for label, right, up in zip(section.label, x, y, strict=True):
-            axes.annotate(label, (right, up), xytext=(5, 5), textcoords="offset points", fontsize=7, in_layout=False)
+            axes.annotate(
+                shorten(label, 50, placeholder=" …"),
+                (right, up),
+                xytext=(5, 5),
+                textcoords="offset points",
+                fontsize=7,
+                in_layout=False,
+            )
         if comparable:
             front = pareto_front(list(zip(x, y, strict=True)), column.higher_is_better)
-            label = f"Pareto front, {title}" if title else "Pareto front"
+            label = fill(f"Pareto front, {title}" if title else "Pareto front", 90)
             axes.plot(x.iloc[front], y.iloc[front], "--", color=f"C{2 * number + 1}", label=label, zorder=0)
     if comparable:
-        axes.legend()
+        figure.legend(loc="outside lower center", fontsize=7)
     else:
         axes.set_title("timings from different places: NOT comparable")
     axes.set(xlabel=AXES[name], ylabel="test accuracy in %", xscale="log")
@@ -66,13 +74,13 @@ def plot_learning_curves(comparison: Comparison) -> Figure | None:
         curve = learning_curve(finished)
         if not curve.empty:
             mean, deviation = 100 * curve["mean"], 100 * curve["std"]
-            (line,) = axes.plot(curve.tokens, mean, marker="." if len(curve) < 40 else None, label=label)
+            (line,) = axes.plot(curve.tokens, mean, marker="." if len(curve) < 40 else None, label=fill(label, 90))
             lower, upper = mean - deviation, mean + deviation
             axes.fill_between(curve.tokens, lower, upper, alpha=0.2, color=line.get_color(), lw=0)
     if not axes.lines:
         return None
     axes.set(xlabel="tokens read in training", ylabel="validation accuracy in %")
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside lower center", fontsize=7)
     return figure
 
 

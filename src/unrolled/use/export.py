@@ -105,6 +105,8 @@ def export_onnx(run: LoadedRun, directory: Path, chunk: int = 64) -> float:
     """
     for package in ("onnx", "onnxruntime"):
         require_extra(package, "export", "format=onnx")
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"output={directory} is a file; name a directory, new or empty")
     if directory.is_dir() and any(directory.iterdir()):
         raise UserError(f"output={directory} is not empty, and nothing is overwritten; name another directory")
     if run.model.network.encoder.bidirectional:

@@ -47,6 +47,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
     """As ``load``, with the run's results and configuration."""
     result = load_result(run)
     path = _checkpoint(result, checkpoint)
+    chosen = _device(device)
     config = saved_config(result)
     try:
         valid = checked(config, to_train=False)
@@ -62,7 +63,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
     except Exception as error:  # whatever torch raises for files that are none, or weights of another shape
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} does not fit this version of the model ({reason}); train again") from error
-    network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network.to(chosen)
     data = valid.data
     limit = data.max_tokens if data.cut_test else None
     chunk_len = EVALUATION_CHUNK if valid.tbptt.carry else valid.tbptt.chunk_len or EVALUATION_CHUNK
@@ -79,6 +80,22 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         result.config.get("data", {}),
     )
     return LoadedRun(result, valid, path, model)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    """The device, a GPU where there is one if None. Raises UserError for one that is not there."""
+    gpu = torch.cuda.is_available()
+    if device is None:
+        return torch.device("cuda" if gpu else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda", "meta"):
+        raise UserError(f"device={device}: choose cpu or cuda")
+    if chosen.type == "cuda" and not gpu:
+        raise UserError(f"device={device}: there is no GPU here; leave device out, or give device=cpu")
+    return chosen
 
 
 def saved_config(result: RunResult) -> DictConfig:

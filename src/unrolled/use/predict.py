@@ -145,6 +145,8 @@ def reader_for(form: str, given: Mapping[str, str], model: "TextClassifier") -> 
     trained = own.get("text_column")
     usual = tuple(name for name in (trained if isinstance(trained, list) else [trained]) if isinstance(name, str))
     text = int(asked) if asked is not None and asked.isdigit() else asked
+    if text is None and settings and isinstance(trained, int):
+        text = trained  # a file of the run's own format: the column with the same number
     return kind(Columns(text, labelled=False, usual=usual, prefix=""), **settings)
 
 
