@@ -427,6 +427,20 @@ MUTANTS = [
         "tests/data/test_prepare.py",
     ),
     Mutant(
+        "words that blanks divide already are read as characters",
+        "data/text_choice.py",
+        " or characters < CHARACTERS_PER_BLANK * blanks:",
+        ":",
+        "tests/data/test_text_choice.py",
+    ),
+    Mutant(
+        "what text=auto chose is not recorded",
+        "train/run.py",
+        "config.text.kind = valid.text.kind = kind",
+        "valid.text.kind = kind",
+        "tests/train/test_run.py::test_texts_without_blanks_are_read_as_characters_and_recorded_as_if_that_had_been_typed",
+    ),
+    Mutant(
         "bytes that are no text lead to the line before",
         "data/readers/text_file.py",
         "raise DecodingError(number, before,",

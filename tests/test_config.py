@@ -237,7 +237,7 @@ def test_a_wrong_argument_of_another_library_names_the_key() -> None:
         build("optimizer", config.optimizer)([])
 
 
-TRAINED = ("bpe", "unigram", "torchtext")  # made from the training documents, or by another library
+TRAINED = ("auto", "bpe", "unigram", "torchtext")  # chosen or made from the training documents, or by another library
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name == "text" and f.stem not in TRAINED], ids=str)

@@ -17,7 +17,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.conftest import QUICK, ROOT, program
+from tests.train.fresh_process import finish_training
 from torch import Tensor
+
+from unrolled.use.load import load
 
 
 def weights(run: Path) -> dict[str, Tensor]:
@@ -154,6 +157,27 @@ def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing_but_the_lo
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path != file]
     assert [path.name for path in written] == ["train.log"]
     assert said[0].removeprefix("error: ") in written[0].read_text()
+
+
+def test_texts_without_blanks_are_read_as_characters_and_recorded_as_if_that_had_been_typed(tmp_path: Path) -> None:
+    file, output = tmp_path / "weather.csv", tmp_path / "output.txt"
+    rows = [f"今天下了{'大雨' if number % 2 else '小雪'}我在家看书{number},{number % 2}" for number in range(40)]
+    file.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    small = ("data=csv", f"data.train={file}", "model=gru", "model.hidden_size=8", "threads=1", "trainer.max_epochs=1")
+    command = ["-m", *small, "text=auto,characters", f"output_dir={tmp_path / 'runs'}"]
+    assert finish_training(command, output) == 0, output.read_text()
+    said = output.read_text()
+    line = "text: the texts have no blanks between words (Chinese): read as characters; text=words to change it"
+    assert 0 < said.index(line) < said.index("vocabulary of")
+    assert "2 jobs: 1 done now, 1 finished before and not done again" in said, "the two are one configuration"
+    (result,) = (tmp_path / "runs").rglob("results.json")
+    config = json.loads(result.read_text())["config"]
+    assert (config["text"]["kind"], config["choices"]["text"]) == ("characters", "characters")
+    checkpoint = torch.load(result.parent / "checkpoints" / "best.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["config"]["text"]["kind"] == "characters"
+    model = load(result.parent)
+    assert model.tokenizer.kind == "characters"
+    assert model.vocabulary.lookup(model.tokenizer("雨")) != [1]
 
 
 def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:

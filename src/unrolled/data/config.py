@@ -58,7 +58,7 @@ def data_config(**keys: Any) -> DataConfig:
 class TextConfig:
     """How texts become token ids (`text.*` on the command line); conf/config.yaml says what each key means."""
 
-    kind: str = "words"
+    kind: str = "words"  # or "auto": what suits the texts (`data.text_choice`)
     normalization: str | None = None
     max_size: int | None = None
     min_count: int = 1

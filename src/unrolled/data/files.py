@@ -29,6 +29,11 @@ def default_cache_dir() -> Path:
     return Path.home() / ".cache" / "unrolled"
 
 
+def cache_directory(given: str | Path | None) -> Path:
+    """The directory for ``data.cache_dir``, the default where none is given."""
+    return Path(given or default_cache_dir()).expanduser().absolute()
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:

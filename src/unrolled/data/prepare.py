@@ -13,12 +13,13 @@ from unrolled.data.cache import TokenCache, label_order, token_cache
 from unrolled.data.config import DataConfig, TextConfig
 from unrolled.data.corpus import Integers, TokenCorpus
 from unrolled.data.extras import require_extra
-from unrolled.data.files import default_cache_dir
+from unrolled.data.files import cache_directory
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.split import folds, group_folds, split_off, split_off_groups, stratified_sample
 from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
+from unrolled.data.text_choice import AUTO, choose_text
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
 from unrolled.data.torchtext_text import TorchtextTokenizer, torchtext_vocabulary
 from unrolled.data.truncate import truncate
@@ -66,10 +67,13 @@ def prepare(
     Raises:
         UserError: what is wrong with the configuration, the files, or the room on the disk.
     """
-    directory = Path(cache_dir or data.cache_dir or default_cache_dir()).expanduser().absolute()
+    directory = cache_directory(cache_dir or data.cache_dir)
     source = build_source(data.source)
     untrained = _untrained_tokenizer(text)
     source.fetch(directory)
+    if text.kind == AUTO:
+        text = replace(text, kind=choose_text(source)[0])
+        untrained = _untrained_tokenizer(text)
     tokenizer = untrained or _train_tokenizer(source, data, text, seed, directory)
     cache = token_cache(source, tokenizer, directory)
     parts = uncut = _choose({split: _whole(cache, split) for split in cache.splits}, cache.labels, source, data, seed)
@@ -109,7 +113,9 @@ def prepare(
 
 
 def _untrained_tokenizer(text: TextConfig) -> Tokenizer | None:
-    """The tokenizer that ``text`` asks for, None if it must be trained first."""
+    """The tokenizer that ``text`` asks for, None if it is to be trained or chosen first."""
+    if text.kind == AUTO:
+        return None
     if text.kind in TRAINED:
         require_extra("tokenizers", "subword", f"text={text.kind}")
         return None

@@ -1,6 +1,5 @@
 """The summary of a data set in figures, and warnings about what may spoil a result."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from unrolled.data.cache import TokenCache
 from unrolled.data.corpus import Integers, TokenCorpus
+from unrolled.data.text_choice import UNSPACED, UNSPACED_SHARE
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 
@@ -20,12 +20,6 @@ IMBALANCE = 20  # largest class over smallest from which on we warn
 UNKNOWN_SHARE = 0.5  # share of unknown tokens in a split from which on we warn
 CHARACTERS_PER_TOKEN = 20.0  # mean length of a word from which on the text hardly has spaces
 VECTORS_SHARE = 0.5  # share of tokens that pretrained vectors know below which we warn
-UNSPACED_SHARE = 0.3  # share of characters of scripts without spaces from which on we warn
-
-#: Thai, Lao, Myanmar, Khmer, Kana and the Han ideographs: scripts that put no spaces between words.
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 
 
 def summarise(

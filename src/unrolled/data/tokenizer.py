@@ -105,5 +105,5 @@ def build_tokenizer(kind: str, normalization: str | None = None) -> Tokenizer:
         UserError: unknown kind.
     """
     if kind not in TOKENIZERS:
-        raise UserError(f"text.kind must be one of {', '.join((*TOKENIZERS, *TRAINED))}, got {kind!r}")
+        raise UserError(f"text.kind must be one of auto, {', '.join((*TOKENIZERS, *TRAINED))}, got {kind!r}")
     return TOKENIZERS[kind](normalization)

@@ -20,8 +20,11 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 from rich.console import Console
 
 from unrolled.config import Config, checked
+from unrolled.data.files import cache_directory
 from unrolled.data.prepare import PreparedData, prepare
+from unrolled.data.sources.build import build_source
 from unrolled.data.summary import summary_table
+from unrolled.data.text_choice import AUTO, choose_text
 from unrolled.errors import RefusedDataError, UserError
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
 from unrolled.train.callbacks.build import build_callbacks
@@ -101,14 +104,16 @@ def train(config: DictConfig) -> float | None:
     check_buildable(config)
     build_callbacks(config)
 
+    _choose_text(config, valid, console := Console(quiet=global_rank() > 0))
     if before is None:
         choices = {group: hydra.runtime.choices.get(group) for group in ("data", "text", "model")}
+        if choices["text"] == AUTO:
+            choices["text"] = valid.text.kind
         with open_dict(config):
             config.choices = choices  # the names of what was chosen, which the composed config no longer tells
     settings = plain(config)
     directory = Path(hydra.runtime.output_dir) if before is None else before.directory
     root = _root(directory, sweeping)
-    console = Console(quiet=global_rank() > 0)
 
     finished = before if before is not None and before.status == "ok" else None
     if finished is None and sweeping:
@@ -132,6 +137,21 @@ def train(config: DictConfig) -> float | None:
     if warning is not None:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     return result.metrics.get("val/accuracy")
+
+
+def _choose_text(config: DictConfig, valid: Config, console: Console) -> None:
+    """Put what `text=auto` means for these texts in its place, as if it had been typed, and say so."""
+    if valid.text.kind != AUTO:
+        return
+    try:
+        source = build_source(valid.data.source)
+        source.fetch(cache_directory(valid.data.cache_dir))
+        kind, said = choose_text(source)
+    except UserError:  # preparing the data meets it again, where it is recorded
+        kind, said = "words", ""
+    config.text.kind = valid.text.kind = kind
+    if said:
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _root(directory: Path, sweeping: bool) -> Path:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from unrolled.arguments import parse_key_values
-from unrolled.data.files import default_cache_dir
+from unrolled.data.files import cache_directory
 from unrolled.data.prepare import prepare
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.files import CsvFiles, FileSource, JsonlFiles, ParquetFiles
@@ -177,7 +177,7 @@ def own_documents(run: LoadedRun) -> list[Document]:
             "another vocabulary; give the test documents with data.test=, or train again"
         )
     source = build_source(data.source)
-    source.fetch(Path(data.cache_dir or default_cache_dir()))
+    source.fetch(cache_directory(data.cache_dir))
     split = "test" if "test" in source.splits() and data.fold is None else "train"
     wanted = set(prepared.test.ids.tolist())
     return [document for document in numbered(source.documents(split, Notes())) if document.record in wanted]
