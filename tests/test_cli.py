@@ -1,5 +1,6 @@
 """The command lines: help, mistakes in one sentence, exit status 2."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,13 @@ def run_here(
         (["model=null"], "model=null: a run needs one; choose one of gru"),
         (["+optimizer.lr=3"], "+optimizer.lr: there is such a key already; write optimizer.lr=... without +"),
         (["name=run (1)"], "name=run (1): cannot be read"),
+        (["model=lstm,gru"], "model=lstm,gru: values separated by commas are a sweep: add -m; a single value with"),
+        (["dry_run"], "dry_run: a setting is written KEY=VALUE, as in dry_run=true"),
+        (["gru"], "gru: a setting is written KEY=VALUE, as in model=gru"),
+        (["--dry-run"], "--dry-run: there is no such option; settings have no dashes before them, as in dry_run=true"),
+        (["--model=gru"], "--model=gru: there is no such option; settings have no dashes before them, as in model=gru"),
+        (["resume=latest"], "runs/latest is not a run"),
+        (["output_dir=/proc/x"], "output_dir=/proc/x: no directory can be made in /proc ("),
         (["hydra.job.chdr=3"], "Could not override 'hydra.job.chdr'; Key 'chdr' not in 'JobConf'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -67,6 +75,28 @@ def test_a_mistake_is_one_sentence_and_status_2(
         assert internal not in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["model.hidden_size=-1"], "model.hidden_size=-1: must be at least 1"),
+        (["optimizer.lr=-1"], "optimizer.lr=-1: the learning rate must be more than 0"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0: at least 1, or -1"),
+        (["tbptt.batch_size=0"], "tbptt.batch_size=0: must be at least 1"),
+        (["data=csv", "data.train=missing.csv"], "data.train=missing.csv does not exist"),
+        (["text.vectors=missing.txt"], "text.vectors=missing.txt does not exist"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_a_wrong_value_is_refused_before_torch_is_imported_and_leaves_no_directory(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "unrolled.train.run", None)  # importing it raises
+    status, error = run_here([*arguments, f"output_dir={tmp_path}"], capsys, monkeypatch)
+    assert status == 2
+    assert error.startswith(f"error: {said}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_plus_key_that_nothing_reads_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     done = program("train.py", "data=csv", "data.train=missing.csv", "+data.val=x", f"output_dir={tmp_path}")
     assert done.returncode == 2
@@ -79,6 +109,7 @@ def test_a_plus_key_that_nothing_reads_is_refused_before_anything_is_loaded(tmp_
         (["--help"], ("hydra", "omegaconf", "torch", "pytorch_lightning", "pandas", "matplotlib")),
         (["model=gru", "-h"], ("hydra", "omegaconf", "torch")),
         (["lr=3"], ("torch", "pytorch_lightning", "pandas", "matplotlib", "numpy", "tensorboard", "sklearn")),
+        (["optimizer.lr=-1"], ("torch", "pytorch_lightning", "pandas", "matplotlib", "tensorboard", "sklearn")),
         (["model=gruu"], ("torch", "pytorch_lightning", "pandas", "matplotlib", "numpy", "tensorboard", "sklearn")),
     ],
 )
@@ -96,6 +127,17 @@ def test_help_and_mistakes_are_answered_without_what_training_imports(
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
+def test_help_fits_a_terminal() -> None:
+    assert max(map(len, help_text(CONF).splitlines())) <= 80
+
+
+def test_a_log_line_is_the_sentence_alone() -> None:
+    def shown(level: int) -> str:
+        return cli.TerminalLines().format(logging.LogRecord("a.b", level, __file__, 1, "%d texts", (3,), None))
+
+    assert (shown(logging.INFO), shown(logging.WARNING)) == ("3 texts", "warning: 3 texts")
+
+
 def test_help_names_every_group_with_every_choice_and_its_default() -> None:
     text = " ".join(help_text(CONF).split())
     defaults = default_choices(CONF)
@@ -110,7 +152,7 @@ def test_the_keys_that_help_names_exist(compose_config) -> None:
     text = help_text(CONF)
     named = text[text.index("Keys that people") :].split("-m runs")[0]
     for line in named.splitlines()[1:]:
-        for key in line[:45].replace(",", " ").split():
+        for key in line[:41].replace(",", " ").split():
             node = config
             for part in key.partition("=")[0].split("."):
                 assert part in node or OmegaConf.is_missing(node, part), key

@@ -8,11 +8,12 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from unrolled.config import checked
+from unrolled.config import LOSSES, checked
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.nn.encoder import Encoder
+from unrolled.tbptt.losses import CHUNK_LOSSES
 from unrolled.train.build import build, check_buildable
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -73,6 +74,10 @@ def test_each_optimizer_and_scheduler_yaml_builds(file: Path) -> None:
         optimizer.step()
         scheduler.step()
         assert 0 <= optimizer.param_groups[0]["lr"] <= config.optimizer.lr
+
+
+def test_the_losses_of_a_stream_are_those_that_there_are() -> None:
+    assert LOSSES == CHUNK_LOSSES
 
 
 def test_seed_zero_is_a_seed() -> None:

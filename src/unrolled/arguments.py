@@ -6,6 +6,7 @@ Nothing here imports torch, so that a misspelt key is answered at once.
 import argparse
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -73,6 +74,11 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 document``, ``1,234 documents``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 # ---- values and the signature that they are for ----------------------------------------------------------------------
@@ -191,7 +197,10 @@ def parse_key_values(
     """
     parser.add_argument("pairs", nargs="*", metavar="key=value", help="as listed below")
     width = max(map(len, keys)) + 1
-    listed = "\n".join(f"  {key + '=':<{width}}  {text}" for key, text in keys.items())
+    listed = "\n".join(
+        textwrap.fill(text, 80, initial_indent=f"  {key + '=':<{width}}  ", subsequent_indent=" " * (width + 4))
+        for key, text in keys.items()
+    )
     parser.epilog = f"keys:\n{listed}" + (f"\n\n{parser.epilog}" if parser.epilog else "")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     options = parser.parse_intermixed_args(list(arguments))

@@ -7,9 +7,12 @@ file imports torch: `--help` and a misspelt key are answered without it.
 import logging
 import os
 import re
+import shutil
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -26,41 +29,49 @@ log = logging.getLogger(__name__)
 SPIN = "GOMP_SPINCOUNT"  # environment variable: how often a waiting thread looks before it sleeps
 PROJECT = "UNROLLED_PROJECT"  # environment variable: the directory of train.py, for the processes of a sweep, too
 FILE_KEYS = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
+HYDRAS_OPTIONS = (
+    *("--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--shell-completion"),
+    *("--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info"),
+)
 NONE = "none"  # the choice of a group that stands for `group=null`
 
 HELP = """\
-Train a recurrent text classifier, test its best weights, and record what came out.
+Train a recurrent text classifier, test its best weights, record the results.
 
   python train.py GROUP=CHOICE ... KEY=VALUE ...
 
-  python train.py                                          an LSTM with projection on 20 Newsgroups
+  python train.py                                     the default, 20 Newsgroups
   python train.py model=gru data=reuters_r8 seed=1
-  python train.py data=csv data.train=reviews.csv          your own texts
-  python train.py data=csv data.train=reviews.csv dry_run=true    look at the data and the model, train nothing
-  python train.py -m model=lstm,gru seed=0,1,2             every combination
-  python train.py resume=runs/latest                       go on with a run that was stopped
+  python train.py data=csv data.train=reviews.csv     your own texts
+  python train.py data=csv data.train=reviews.csv dry_run=true
+                                           look at data and model, train nothing
+  python train.py -m model=lstm,gru seed=0,1,2        every combination
+  python train.py resume=runs/latest                  resume a stopped run
 
-Groups and their choices (* is the default); a choice is a file in conf/GROUP/, which says what its keys mean
+Groups and their choices (* is the default). A choice is a file in conf/GROUP/,
+which says what its keys mean.
 {groups}
 
 Keys that people change first
-  data.train, data.valid, data.test            files of data=csv, jsonl, parquet; directories of data=folder
-  data.text_column, data.label_column          names of the columns with the text and with the class
-  data.limit=500                               a quick try on few documents
-  data.max_tokens=400                          longer documents are truncated
-  trainer.max_epochs=10                        how long to train
-  callbacks.early_stopping.patience=3          stop when the validation loss has not fallen for 3 epochs
-  tbptt.batch_size=32                          documents per optimizer step
-  tbptt.chunk_len=100                          tokens that a gradient goes back
-  optimizer.lr=0.002                           learning rate
-  model.hidden_size=256                        size of the memory
+  data.train, data.valid, data.test      files; directories with data=folder
+  data.text_column, data.label_column    names of the columns of text and class
+  data.limit=500                         a quick try on few documents
+  data.max_tokens=400                    longer documents are truncated
+  trainer.max_epochs=10                  how long to train
+  callbacks.early_stopping.patience=3    stop when the validation loss has not
+                                         fallen for 3 epochs
+  tbptt.batch_size=32                    documents per optimizer step
+  tbptt.chunk_len=100                    tokens that a gradient goes back
+  optimizer.lr=0.002                     learning rate
+  model.hidden_size=256                  size of the memory
   model.num_layers=2, model.bidirectional=true
-  model.implementation=official                torch.nn instead of the equations written out
-  pooling.dropout, embedding.dropout           regularisation
+  model.implementation=official          torch.nn in place of the equations
+  pooling.dropout, embedding.dropout     regularisation
   seed, name, threads, output_dir
 
--m runs all combinations of values with commas; hydra/launcher=joblib several at a time, sweep=lr searches.
---cfg job prints all settings with their values, --config-dir DIR adds your own choices, --hydra-help tells the rest.
+-m runs all combinations of values separated by commas; hydra/launcher=joblib
+runs several at a time, sweep=lr searches. --cfg job prints all settings with
+their values, --config-dir DIR adds your own choices, --hydra-help says more.
 """
 
 
@@ -80,6 +91,7 @@ def train_command(conf: Path) -> None:
     os.environ[PROJECT] = str(conf.parent)
     arguments = sys.argv[1:]
     try:
+        check_options(arguments)
         check_output_dir(arguments, conf.parent)
         arguments = without_null_choices(quote_names(arguments), conf)
         sys.argv[1:] = _arguments_of_this_process(arguments)
@@ -112,16 +124,48 @@ def run_task(config: "DictConfig") -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from unrolled.train.run import train
-    from unrolled.train.sweep import run_job
+    from unrolled.config import check_early
 
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run_job(train, config)
+    alone = HydraConfig.get().mode == RunMode.RUN
     try:
-        return train(config)
+        if alone and config.resume is None:
+            check_early(config)
+        from unrolled.train.run import train  # imports torch and Lightning, which takes seconds
+        from unrolled.train.sweep import run_job
+
+        value = train(config) if alone else run_job(train, config)
     except UserError as error:
         write_to_log(error)
+        remove_traces()
         stop(error)
+    if alone and config.dry_run:
+        remove_traces()
+    return value
+
+
+def remove_traces() -> None:
+    """Take away what Hydra has written for a command of which no run came: nobody looks for it there."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    if hydra.output_subdir is None or (directory / "results.json").exists():
+        return
+    shutil.rmtree(directory / hydra.output_subdir, ignore_errors=True)
+    (directory / f"{hydra.job.name}.log").unlink(missing_ok=True)
+    with suppress(OSError):  # other files are there
+        directory.rmdir()
+        directory.parent.rmdir()
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Raise UserError for a setting with dashes before it, as ``--dry-run``."""
+    for text in arguments:
+        option, equals, value = text.partition("=")
+        if option.startswith("--") and option not in HYDRAS_OPTIONS:
+            name = option[2:].replace("-", "_")
+            meant = f"{name}={value if equals else 'true' if name == 'dry_run' else 'VALUE'}"
+            raise UserError(f"{text}: there is no such option; settings have no dashes before them, as in {meant}")
 
 
 def check_output_dir(arguments: Sequence[str], project: Path) -> None:
@@ -129,8 +173,14 @@ def check_output_dir(arguments: Sequence[str], project: Path) -> None:
     for given in (argument.partition("=")[2] for argument in arguments if argument.startswith("output_dir=")):
         path = project / given
         existing = next(each for each in (path, *path.parents) if each.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UserError(f"output_dir={given}: no directory can be made in {existing}; name another one")
+        try:
+            with tempfile.TemporaryDirectory(dir=existing):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"output_dir={given}: no directory can be made in {existing} ({reason}); name another one"
+            ) from error
 
 
 def register_resolver() -> None:
@@ -216,6 +266,14 @@ def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
     return found
 
 
+class TerminalLines(logging.Formatter):
+    """What is logged, as the terminal shows it: the sentence alone, with ``warning:`` before it where it is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = super().format(record)
+        return said if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {said}"
+
+
 def write_to_log(error: UserError) -> None:
     """Put the message into the run's log, too; the terminal gets it from `stop`."""
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, str(error), (), None)
@@ -239,7 +297,7 @@ def help_text(conf: Path) -> str:
     defaults, lines = default_choices(conf), []
     for group, default in defaults.items():
         names = ", ".join(f"{name}*" if name == default else name for name in choices(conf, group))
-        lines += textwrap.wrap(names, 116, initial_indent=f"  {group:<12}", subsequent_indent=" " * 14)
+        lines += textwrap.wrap(names, 80, initial_indent=f"  {group:<12}", subsequent_indent=" " * 14)
     return HELP.format(groups="\n".join(lines))
 
 
@@ -310,6 +368,17 @@ def explained(error: Exception, arguments: Sequence[str], conf: Path) -> str:
         close = get_close_matches(name, error.options, n=1)
         hint = f"did you mean {group}={close[0]}? " if close else ""
         return f"{group}={name}: there is no such choice; {hint}There are {', '.join(error.options)}"
+    several = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
+    if several is not None:
+        key, _, value = several[1].partition("=")
+        return (
+            f"{several[1]}: values separated by commas are a sweep: add -m; a single value with a comma in it needs "
+            f"quotes twice, as in \"{key}='{value}'\""
+        )
+    bare = re.match(r"Error parsing override '([^']+)'\s+missing EQUAL", str(error))
+    if bare is not None:
+        groups = [f"{group}={bare[1]}" for group in default_choices(conf) if bare[1] in choices(conf, group)]
+        return f"{bare[1]}: a setting is written KEY=VALUE, as in {' or '.join(groups) or 'dry_run=true'}"
     missing = re.match(r"Could not (?:override|delete)[^']*'([^']+)'", str(error))
     if missing is not None and not missing[1].startswith("hydra"):
         return _no_such_key(missing[1], arguments, conf)

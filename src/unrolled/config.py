@@ -14,11 +14,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unrolled.arguments import called_with, shown, typed_values, unknown_key
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
+from unrolled.data.readers.text_file import existing_file
+from unrolled.data.sources.build import build_source
 from unrolled.errors import UserError
 
 SCHEDULES = ("documents", "stream")
 GRADIENTS = ("truncated", "exact")
 MEMORIES = ("retain", "recompute")
+LOSSES = ("final", "every", "linear")
+AT_LEAST = {"model.hidden_size": 1, "model.num_layers": 1, "model.proj_size": 0, "embedding.embedding_dim": 1}
 
 PROVIDED = {  # arguments that the program gives
     "model": ("input_size",),
@@ -69,13 +73,11 @@ class TBPTTConfig:
     eval_batch_size: int = 128
 
     def __post_init__(self) -> None:
-        from unrolled.tbptt.losses import CHUNK_LOSSES  # not at the top: it imports torch
-
         for name, choices in {
             "schedule": SCHEDULES,
             "gradient": GRADIENTS,
             "memory": MEMORIES,
-            "loss": CHUNK_LOSSES,
+            "loss": LOSSES,
         }.items():
             one_of(f"tbptt.{name}", getattr(self, name), choices)
         for name in ("chunk_len", "k1", "k2"):
@@ -186,6 +188,17 @@ TRAINING = ("optimizer", "scheduler", "trainer", "logger")
 GROUPS = (*NETWORK, *TRAINING)
 
 
+def check_early(config: DictConfig) -> None:
+    """What `checked` checks without torch and Lightning, whose import takes seconds, and whether the files are there.
+
+    Raises UserError as `checked` does, and for files of data and vectors that cannot be read.
+    """
+    objects = _without_torch(_composed(config))[1]
+    build_source(objects["data"].source)
+    if objects["text"].vectors is not None:
+        existing_file(objects["text"].vectors, "text.vectors")
+
+
 def checked(config: DictConfig, to_train: bool = True) -> Config:
     """The composed config as objects, every key, type and rule checked.
 
@@ -197,6 +210,21 @@ def checked(config: DictConfig, to_train: bool = True) -> Config:
         UserError: a key is not known or not set, a value has the wrong type or breaks a rule, or an interpolation
             leads nowhere
     """
+    keys = _composed(config)
+    typed, objects = _without_torch(keys)
+    for group in GROUPS if to_train else NETWORK:
+        typed[group] = _call_values(group, keys.get(group))
+        if typed[group] is None and group not in OPTIONAL:
+            raise UserError(f"{group}=null: a run needs one; choose one of the files in conf/{group}/")
+    if to_train and keys.get("callbacks") is not None:
+        callbacks = _mapping("callbacks", keys["callbacks"])
+        typed["callbacks"] = {name: _call_values("callbacks", given, name) for name, given in callbacks.items()}
+    _write(config, typed)
+    return Config(**{group: config.get(group) for group in (*GROUPS, "callbacks", "choices")}, **objects)
+
+
+def _composed(config: DictConfig) -> dict[str, Any]:
+    """The keys of ``config``, all known and set."""
     try:
         composed = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -208,23 +236,39 @@ def checked(config: DictConfig, to_train: bool = True) -> Config:
     for key in keys:
         if key not in known:
             raise unknown_key(key, known)
+    return keys
+
+
+def _without_torch(keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of ``keys`` what belongs to no class of torch or Lightning: with its types, and as arguments of `Config`."""
     sections = [*GROUPS, "data", *TYPED]
     scalars = {key: value for key, value in keys.items() if key not in (*sections, "callbacks", "choices")}
     typed: dict[str, Any] = typed_values("", Config, scalars)
+    objects = dict(typed)
     for key, section in TYPED.items():
         typed[key] = typed_values(key, section, _mapping(key, keys.get(key)))
+        objects[key] = section(**typed[key])
     typed["data"] = _data_values(_mapping("data", keys.get("data")))
-    for group in GROUPS if to_train else NETWORK:
-        typed[group] = _call_values(group, keys.get(group))
-        if typed[group] is None and group not in OPTIONAL:
-            raise UserError(f"{group}=null: a run needs one; choose one of the files in conf/{group}/")
-    if to_train and keys.get("callbacks") is not None:
-        callbacks = _mapping("callbacks", keys["callbacks"])
-        typed["callbacks"] = {name: _call_values("callbacks", given, name) for name, given in callbacks.items()}
-    _write(config, typed)
-    objects = {key: section(**typed[key]) for key, section in TYPED.items()}
-    whole = {group: config.get(group) for group in (*GROUPS, "callbacks", "choices")}
-    return Config(**{key: typed[key] for key in scalars}, **whole, **objects, data=data_config(**typed["data"]))
+    objects["data"] = data_config(**typed["data"])
+    _check_numbers(keys)
+    return typed, objects
+
+
+def _check_numbers(keys: Mapping[str, Any]) -> None:
+    """Rules of single numbers in the groups; whether they are numbers at all is checked by their classes."""
+
+    def number(key: str) -> Any:
+        group, _, name = key.partition(".")
+        value = keys[group].get(name) if isinstance(keys.get(group), Mapping) else None
+        return value if isinstance(value, (int, float)) else None
+
+    for key, least in AT_LEAST.items():
+        value = number(key)
+        require(value is None or value >= least, key, value, f"must be at least {least}")
+    rate, epochs = number("optimizer.lr"), number("trainer.max_epochs")
+    require(rate is None or rate > 0, "optimizer.lr", rate, "the learning rate must be more than 0")
+    rule = "at least 1, or -1 to train until trainer.max_steps or trainer.max_time"
+    require(epochs is None or epochs == -1 or epochs >= 1, "trainer.max_epochs", epochs, rule)
 
 
 def _call_values(group: str, given: Any, name: str = "") -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier
     assert steps == 3 * best["global_step"]
     skipped = 5 + 3  # by `Speed`: the first steps, and one at the start of each epoch
     assert results["speed"]["measured_steps"] > steps - skipped - 1
-    assert "nothing was learned beyond the commonest class" in done.stdout
+    assert "nothing was learned beyond the most frequent class" in done.stdout
 
 
 def test_checkpoints_hold_plain_values_only(trained: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_finished_run_keeps_its_best_and_last_weights_and_no_resume_point(trai
     [
         ("model.proj_size=128", "model.proj_size=128"),
         ("model.hiden_size=3", "hiden_size"),
-        ("optimizer.lr=-1", "Invalid learning rate: -1"),
+        ("optimizer.weight_decay=-1", "Invalid weight_decay value: -1"),
         ("+callbacks.x=true", "callbacks.x=true: must be null, or keys of a callback"),
         ("callbacks.averaging.decay=3", "decay must lie between 0 and 1, got 3"),
         ("callbacks.early_stopping.monitor=val/acc", "did you mean val/accuracy?"),
@@ -138,7 +138,7 @@ def test_a_mistake_in_the_config_is_one_message_and_no_traceback(override: str, 
 
 
 @pytest.mark.parametrize("dry_run", ["false", "true"])
-def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing_but_the_log(tmp_path: Path, dry_run: str) -> None:
+def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing(tmp_path: Path, dry_run: str) -> None:
     file = tmp_path / "reviews.csv"
     file.write_text('text,label\ngood,1\n"never closed,0\n')
     done = program(
@@ -150,13 +150,11 @@ def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing_but_the_lo
         f"dry_run={dry_run}",
     )
     assert done.returncode == 2
-    said = [line for line in done.stderr.splitlines() if "[INFO]" not in line]
+    said = done.stderr.splitlines()
     assert len(said) == 1
     for part in (f"error: {file}, record 2 (line 3)", "column 'text'", "data.quoting=false"):
         assert part in said[0]
-    written = [path for path in tmp_path.rglob("*") if path.is_file() and path != file]
-    assert [path.name for path in written] == ["train.log"]
-    assert said[0].removeprefix("error: ") in written[0].read_text()
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.name != "latest"]
 
 
 def test_texts_without_blanks_are_read_as_characters_and_recorded_as_if_that_had_been_typed(tmp_path: Path) -> None:

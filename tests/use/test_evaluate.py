@@ -44,11 +44,11 @@ def test_figures_agree_with_torchmetrics(evaluation) -> None:
 
 
 def test_errors_and_confusions_come_worst_first(evaluation) -> None:
-    errors = evaluation.surest_errors(50)
+    errors = evaluation.confident_errors(50)
     assert len(errors) == (evaluation.predicted != evaluation.labels).sum()
     confidence = evaluation.confidence[errors]
     assert (np.diff(confidence) <= 0).all()
-    pairs = evaluation.commonest_confusions(100)
+    pairs = evaluation.frequent_confusions(100)
     assert sum(count for _, _, count in pairs) == len(errors)
     assert [count for *_, count in pairs] == sorted((count for *_, count in pairs), reverse=True)
 
@@ -68,7 +68,7 @@ def test_a_run_evaluated_gives_the_accuracy_that_training_reported(trained, caps
     with (directory / "errors.csv").open(newline="") as lines:
         assert len(list(csv.DictReader(lines))) == (saved["predicted"] != saved["labels"]).sum()
     out = capsys.readouterr().out
-    assert "Surest errors" in out
+    assert "Most confident errors" in out
     assert f"accuracy {100 * figures['accuracy']:.2f} %" in out
 
 
@@ -94,5 +94,29 @@ def test_mistakes_are_user_errors(trained, tmp_path) -> None:
         main([f"run={trained}", f"data.test={tmp_path / 'other.doc'}"])
     with pytest.raises(UserError, match="is not a run"):
         main([f"run={tmp_path}"])
-    with pytest.raises(UserError, match="belong to a file"):
+    with pytest.raises(UserError, match=r"data.text_column=a says how a file is read: name the file"):
         main([f"run={trained}", "data.text_column=a"])
+    (tmp_path / "other.jsonl").write_text('{"text": "a", "label": "b"}\n')
+    with pytest.raises(UserError, match=r"data.delimiter: there is no such key"):
+        main([f"run={trained}", f"data.test={tmp_path / 'other.jsonl'}", "data.delimiter=;"])
+    with pytest.raises(UserError, match=r"data.quoting=2: must be true or false"):
+        main([f"run={trained}", f"data.test={tmp_path / 'other.csv'}", "data.quoting=2"])
+    with pytest.raises(UserError, match=r"data.test=missing.csv does not exist"):
+        main([f"run={trained}", "data.test=missing.csv"])
+
+
+def test_a_file_is_read_as_the_message_about_it_advises_and_what_is_left_out_is_counted(
+    trained, tmp_path, capsys
+) -> None:
+    name, file = load_result(trained).class_names[0], tmp_path / "bad.csv"
+    file.write_bytes(f"text;label\ncaf\xe9 prices;{name}\nno label;\na;b;c;d\nnor here;\n".encode("latin-1"))
+    given = [f"run={trained}", f"data.test={file}", "data.delimiter=;"]
+    with pytest.raises(UserError, match=r"set data.encoding"):
+        main(given)
+    with pytest.raises(UserError, match=r"or set data.bad_rows=drop"):
+        main([*given, "data.encoding=latin-1"])
+    main([*given, "data.encoding=latin-1", "data.bad_rows=drop"])
+    out = capsys.readouterr().out
+    assert "bad.csv: 1 document\n" in out
+    assert f"2 x row without label dropped (first: {file}, record 2" in out
+    assert "1 x row with another number of fields dropped" in out

@@ -37,11 +37,13 @@ def test_weights_of_another_shape_say_so(copied) -> None:
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["state_dict"]["head.bias"] = torch.zeros(99)
     torch.save(checkpoint, path)
-    with pytest.raises(UserError, match=r"best\.ckpt does not fit this version of the model .*head\.bias"):
+    with pytest.raises(UserError, match=r"best\.ckpt has the weights of another model .*head\.bias.*train again"):
         load_run(copied)
     path.write_bytes(b"no checkpoint")
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match=r"is not a checkpoint that can be read; .* train again"):
         load_run(copied)
+    with pytest.raises(UserError, match=r"is not a checkpoint that can be read; give checkpoint=best"):
+        load_run(copied, checkpoint=str(path))
     path.unlink()
     with pytest.raises(UserError, match="does not exist"):
         load_run(copied)

@@ -11,17 +11,18 @@ from unrolled.train.columns import COLUMNS
 from unrolled.train.results import find_runs, load_result, write_atomically
 
 DESCRIPTION = """\
-Compare runs: one row per configuration, with mean ± standard deviation over its seeds and the folds of a
-cross-validation (data.fold=0,1,2).
+Compare runs: one row per configuration, with mean ± standard deviation over its
+seeds and the folds of a cross-validation (data.fold=0,1,2).
 
-Columns are the settings in which the configurations differ, then accuracy, parameters, speed, memory and time; the
-best of each column is marked. Runs on different data have a table each. Runs that failed or were interrupted are
+Columns are the settings in which the configurations differ, then accuracy,
+parameters, speed, memory and time; the best of each column is marked. Runs on
+different data have a table each. Runs that failed or were interrupted are
 listed with their reason.
 """
 
 EXAMPLES = """\
 examples:
-  python compare.py                                        everything under runs/
+  python compare.py                                 everything under runs/
   python compare.py runs/ --filter data=newsgroups --sort parameters
   python compare.py runs/ --group model --format md > table.md
   python compare.py --diff runs/a/2026-01-31_12-00-00-000000 runs/latest

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from unrolled.arguments import counted
 from unrolled.compare.significance import compare_configurations, repetition
 from unrolled.errors import UserError
 from unrolled.train.columns import BY_NAME, COLUMNS
@@ -306,7 +307,7 @@ def _place(run: RunResult) -> str:
 def _counted_places(table: pd.DataFrame) -> str:
     """Each place in which timings were taken, and for how many configurations."""
     counts = Counter(place for of in table.places for place in of)
-    return "; ".join(f"{place}: {count} rows" for place, count in counts.items())
+    return "; ".join(f"{place}: {counted(count, 'row')}" for place, count in counts.items())
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

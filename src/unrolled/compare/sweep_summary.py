@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
+from unrolled.arguments import counted
 from unrolled.errors import UserError
 from unrolled.train.results import load_result
 
@@ -79,7 +80,7 @@ def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
     counts = [f"{done} done now"]
     counts += [f"{len(skipped)} finished before and not done again"] if skipped else []
     counts += [f"{len(failed)} failed"] if failed else []
-    console.print(f"\n{len(notes)} jobs: {', '.join(counts)}", highlight=False)
+    console.print(f"\n{counted(len(notes), 'job')}: {', '.join(counts)}", highlight=False)
     for note in failed:
         line = f"  job {note['number']} ({' '.join(note['overrides'])}): {note['error']}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from unrolled.data.cache import TokenCache
 from unrolled.data.corpus import Integers, TokenCorpus
+from unrolled.data.sources.source import note_lines
 from unrolled.data.text_choice import UNSPACED, UNSPACED_SHARE
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
@@ -134,10 +135,10 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
     for split, name in (("valid", "validation"), ("test", "test")):
         if splits[split]["in_train"]:
             known = f"{splits[split]['in_train']} of {splits[split]['documents']} texts of {split}"
-            found.append(f"{known} stand in train too, token for token; {name} figures will be too good")
+            found.append(f"{known} also occur in train, token for token; {name} figures will be too good")
         if splits[split]["groups_in_train"]:
             known = f"{splits[split]['groups_in_train']} of {splits[split]['documents']} documents of {split}"
-            found.append(f"{known} are of groups that stand in train too; {name} figures will be too good")
+            found.append(f"{known} are of groups that also occur in train; {name} figures will be too good")
     if "vectors" in summary and summary["vectors"]["tokens"] < VECTORS_SHARE:
         found.append(
             f"{summary['vectors']['file']} has vectors for {summary['vectors']['tokens']:.0%} of the known tokens of "
@@ -179,7 +180,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
     if "vectors" in summary:
         share = summary["vectors"]
         title += f"; {share['file']}: {share['types']:.1%} of the vocabulary, {share['tokens']:.1%} of the tokens"
-    notes = [f"{note['count']:,} x {kind} (first: {note['first']})" for kind, note in summary["notes"].items()]
+    notes = note_lines(summary["notes"])
     # Text, not str: names may hold square brackets, which a str would have read as markup.
     table = Table(title=Text(title), title_justify="left", caption_justify="left")
     if notes:

@@ -134,6 +134,8 @@ def build(key: str, config: DictConfig | None, **known: Any) -> Any:
 
     def refused(error: Exception) -> UserError:
         said = " ".join(str(error.__cause__ or error).split())
+        if key == "trainer" and "gpu backend" in said:
+            said = f"accelerator={config.get('accelerator')}: there is no GPU here, or torch cannot use it"
         if key == "trainer" and re.search("accelerator|device|cuda|gpu", said, re.IGNORECASE):
             said = f"{said}; trainer=auto takes the device that there is"
         if said.startswith(f"{key}."):

@@ -1,4 +1,4 @@
-"""Warning for a run that learned nothing beyond the commonest class."""
+"""Warning for a run that learned nothing beyond the most frequent class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,22 +13,22 @@ def chance_warning(
     history: Sequence[Mapping[str, float]],
     class_names: Sequence[str],
 ) -> str | None:
-    """One sentence for a run that is no better than the commonest class, None for any other.
+    """One sentence for a run that is no better than the most frequent class, None for any other.
 
     labels, predicted: (N,) classes of the test documents; valid_labels: (M,) those of the validation documents;
-    history: a row per validation. Compared with the commonest class are the test accuracy and, in case training never
-    left that class, the accuracy of every validation.
+    history: a row per validation. Compared with the most frequent class are the test accuracy and, in case training
+    never left that class, the accuracy of every validation.
     """
     counts = np.bincount(labels, minlength=len(class_names))
-    right, commonest = int((labels == predicted).sum()), int(counts.max())
+    right, most_frequent = int((labels == predicted).sum()), int(counts.max())
     share = np.bincount(valid_labels).max() / len(valid_labels)
     never_left = bool(history) and all(abs(row.get("val/accuracy", 1.0) - share) < 1e-6 for row in history)
-    if right > commonest and not never_left:
+    if right > most_frequent and not never_left:
         return None
-    reached, always = 100 * right / len(labels), 100 * commonest / len(labels)
+    reached, always = 100 * right / len(labels), 100 * most_frequent / len(labels)
     return (
-        f"nothing was learned beyond the commonest class: the test accuracy is {reached:.2f} %, and always answering "
-        f"{class_names[int(counts.argmax())]} gives {always:.2f} %; try more optimizer steps (a larger "
+        f"nothing was learned beyond the most frequent class: the test accuracy is {reached:.2f} %, and always "
+        f"answering {class_names[int(counts.argmax())]} gives {always:.2f} %; try more optimizer steps (a larger "
         "trainer.max_epochs, a smaller tbptt.batch_size), another optimizer.lr, or text=characters where no blanks "
         "separate the words"
     )

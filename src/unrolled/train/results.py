@@ -185,8 +185,13 @@ def point_latest(directory: Path, root: Path) -> None:
 
 
 def resolve_run(path: str | Path) -> Path:
-    """The directory that ``path`` names: a run's directory, its ``results.json``, or the file ``latest``."""
+    """The directory that ``path`` names: a run's directory, its ``results.json``, or the file ``latest``.
+
+    ``latest`` alone is runs/latest.
+    """
     path = Path(path)
+    if path == Path(LATEST_FILE) and not path.exists():
+        path = Path("runs") / LATEST_FILE
     if path.name == LATEST_FILE and path.is_file():
         return path.parent / path.read_text().strip()
     return path.parent if path.name == RESULTS_FILE else path

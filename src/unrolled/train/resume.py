@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from unrolled.arguments import quoted
 from unrolled.config import checked
 from unrolled.errors import UserError
-from unrolled.train.results import RunResult, load_result, resolve_run
+from unrolled.train.results import LATEST_FILE, RunResult, load_result, resolve_run
 
 KEY = "resume"
 NOT_OF_THE_RUN = (KEY, "choices")  # keys of the config that are set anew
@@ -56,7 +56,7 @@ def hydra_output_in(directory: Path) -> list[str]:
 
 def find_run(name: str) -> Path:
     """The directory that ``name`` means; `latest` and paths relative to the project, as its messages show them, too."""
-    path = Path(name).expanduser()
+    path = Path("runs/latest" if name == LATEST_FILE else name).expanduser()
     if not path.exists() and not path.is_absolute():
         project = Path(__file__).resolve().parents[3] / path
         path = project if project.exists() else path

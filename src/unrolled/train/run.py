@@ -3,7 +3,6 @@
 import json
 import logging
 import shlex
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -122,7 +121,7 @@ def train(config: DictConfig) -> float | None:
         console.print(f"finished before, not done again: {_shown(finished.directory)}", highlight=False, soft_wrap=True)
         return finished.metrics.get("val/accuracy")
     if valid.dry_run:
-        _dry_run(config, valid, directory, sweeping, console)
+        _dry_run(config, valid, console)
         return None
 
     known = {name: hydra.runtime.choices[name] for name in ("model", "data")}
@@ -160,17 +159,12 @@ def _root(directory: Path, sweeping: bool) -> Path:
     return root.parent if sweeping or root.name == "sweeps" else root
 
 
-def _dry_run(config: DictConfig, valid: Config, directory: Path, sweeping: bool, console: Console) -> None:
+def _dry_run(config: DictConfig, valid: Config, console: Console) -> None:
     """Show the data, the model and how long its training will take, and train nothing."""
-    try:
-        prepared = _prepare(valid)
-        model = _build_and_show(config, valid, prepared, console)
-    except RefusedDataError:
-        if not sweeping:
-            shutil.rmtree(directory / ".hydra", ignore_errors=True)  # as of a run: only the log is left
-        raise
+    prepared = _prepare(valid)
+    model = _build_and_show(config, valid, prepared, console)
     console.print(str(estimate(config, model, build_datamodule(prepared, valid))), highlight=False, soft_wrap=True)
-    console.print("dry run: everything fits together; leave dry_run=true away to train")
+    console.print("dry run: everything fits together; to train, give the command without dry_run=true")
 
 
 def _fit_and_test(

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unrolled.arguments import parse_key_values
+from unrolled.arguments import counted, parse_key_values, typed_values
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import prepare
+from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.files import CsvFiles, FileSource, JsonlFiles, ParquetFiles
-from unrolled.data.sources.source import SPLITS, Document, Notes, numbered
+from unrolled.data.sources.source import SPLITS, Document, Notes, note_lines, numbered
 from unrolled.errors import UserError
 from unrolled.train.confusions import count_confusions, draw_confusion_matrix
 from unrolled.train.results import save_predictions, write_atomically
@@ -28,26 +29,34 @@ from unrolled.use.load import LoadedRun, load_run
 from unrolled.use.predict import format_by_ending
 
 DESCRIPTION = """\
-Evaluate the model of a run with the run's own configuration: on its test set, or on a file of your own.
+Evaluate the model of a run with the run's own configuration: on its test set,
+or on a file of your own.
 
-Shows accuracy, precision, recall and F1 per class, calibration, the commonest confusions and the errors that the model
-was surest of, and writes them with all predictions to a new directory in the run's.
+Shows accuracy, precision, recall and F1 per class, calibration, the most
+frequent confusions and the most confident errors, and writes them with all
+predictions to a new directory inside the run's.
 """
 
 KEYS = {
     "run": "directory of a finished run, or runs/latest",
     "data.test": "another test set: a .csv, .tsv, .jsonl or .parquet file (the test set of the run)",
-    "data.text_column": "of that file: name or number from 1 (as in the run, or a common name)",
-    "data.label_column": "of that file: name or number from 1 (as in the run, or a common name)",
+    "data.text_column": "of that file: name or number from 1 (this key and the next: as in the run, or a usual name)",
+    "data.label_column": "of that file: name or number from 1",
+    "data.bad_rows": "stop or drop: rows that cannot be used, such as those without a label",
+    "data.empty": "keep or drop: blank texts",
+    "data.encoding": "of that file, such as cp1252",
+    "data.delimiter": "of a CSV file: one character, or tab",
+    "data.quoting": "whether double quotes enclose fields of a CSV file: true or false",
+    "data.header": "whether the first record of a CSV file names the columns: true or false",
     "checkpoint": "best, last or a file (the weights that the run has tested)",
     "device": "cpu or cuda (a GPU where there is one)",
-    "errors": "how many of the surest errors to show (10)",
+    "errors": "how many of the most confident errors to show (10)",
 }
 
 EXAMPLES = """\
 examples:
   python evaluate.py run=runs/latest
-  python evaluate.py run=runs/latest data.test=reviews.csv data.label_column=stars
+  python evaluate.py run=runs/latest data.test=new.csv data.label_column=stars
 """
 
 BINS = 15  # of the calibration error, as Guo et al. (2017) have it
@@ -119,13 +128,13 @@ class Evaluation:
         ]
         return float(sum(gaps) / len(right))
 
-    def surest_errors(self, count: int) -> list[int]:
-        """Indices of the wrongly classified documents, the surest first."""
+    def confident_errors(self, count: int) -> list[int]:
+        """Indices of the wrongly classified documents, the most confident first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
         return [int(i) for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")][:count]]
 
-    def commonest_confusions(self, count: int) -> list[tuple[str, str, int]]:
-        """(true class, predicted class, documents), the commonest first."""
+    def frequent_confusions(self, count: int) -> list[tuple[str, str, int]]:
+        """(true class, predicted class, documents), the most frequent first."""
         counts = self.confusions * (1 - np.eye(len(self.class_names), dtype=np.int64))
         order = np.argsort(-counts, axis=None, kind="stable")[:count]
         pairs = [divmod(int(i), len(self.class_names)) for i in order]
@@ -138,18 +147,22 @@ def main(arguments: Sequence[str]) -> None:
     _, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     if not given.get("errors", "10").isdigit():
         raise UserError(f"errors={given['errors']}: a whole number of errors to show, such as 10")
-    if "data.test" not in given and ("data.text_column" in given or "data.label_column" in given):
-        raise UserError("data.text_column and data.label_column belong to a file: give data.test= too")
+    reading = [key for key in given if key.startswith("data.") and key != "data.test"]
+    if reading and "data.test" not in given:
+        raise UserError(f"{reading[0]}={given[reading[0]]} says how a file is read: name the file with data.test=, too")
     run = load_run(given["run"], given.get("checkpoint"), given.get("device"))
+    notes = Notes()
     if "data.test" in given:
         name = Path(given["data.test"]).name
-        documents = file_documents(run, given)
+        documents = file_documents(run, given, notes)
     else:
         name = "test"
-        documents = own_documents(run)
+        documents = own_documents(run, notes)
     evaluation = evaluate(run, documents)
     directory = save(run, evaluation, documents, name)
     show(run, evaluation, documents, name, int(given.get("errors", "10")), Console())
+    for line in note_lines(notes.as_dict()):
+        print(line)
     print(f"written to {directory}")
 
 
@@ -167,7 +180,7 @@ def evaluate(run: LoadedRun, documents: Sequence[Document]) -> Evaluation:
     return Evaluation(names, labels, run.model.predict_proba(document.text for document in documents))
 
 
-def own_documents(run: LoadedRun) -> list[Document]:
+def own_documents(run: LoadedRun, notes: Notes) -> list[Document]:
     """The documents of the run's own test set, by record number. Raises UserError where the data have changed since."""
     data = run.config.data
     prepared = prepare(data, run.config.text, run.config.seed, quiet=True)
@@ -180,11 +193,14 @@ def own_documents(run: LoadedRun) -> list[Document]:
     source.fetch(cache_directory(data.cache_dir))
     split = "test" if "test" in source.splits() and data.fold is None else "train"
     wanted = set(prepared.test.ids.tolist())
-    return [document for document in numbered(source.documents(split, Notes())) if document.record in wanted]
+    return [document for document in numbered(source.documents(split, notes)) if document.record in wanted]
 
 
-def file_documents(run: LoadedRun, given: dict[str, str]) -> list[Document]:
-    """The documents of the file ``given["data.test"]``, read as the run read its own files."""
+def file_documents(run: LoadedRun, given: dict[str, str], notes: Notes) -> list[Document]:
+    """The documents of the file ``given["data.test"]``, read as the run read its own files; ``notes`` what is left out.
+
+    Raises UserError where the file cannot be read, or a key of ``given`` is not one of its format.
+    """
     path = given["data.test"]
     source_class = SOURCES.get(format_by_ending(path) or "")
     if source_class is None:
@@ -192,15 +208,15 @@ def file_documents(run: LoadedRun, given: dict[str, str]) -> list[Document]:
     settings: dict[str, Any] = {}
     own = run.config.data.source
     if own["_target_"].endswith(f".{source_class.__name__}"):
-        common = ("_target_", *SPLITS, "group_column")
-        settings = {key: value for key, value in own.items() if key not in common}
-    for key in ("text_column", "label_column"):
-        if (value := given.get(f"data.{key}")) is not None:
-            settings[key] = int(value) if value.isdigit() else value
-    source = source_class(train=path, **settings)
-    documents = list(source.documents("train", Notes()))
+        settings = {key: value for key, value in own.items() if key not in ("_target_", *SPLITS, "group_column")}
+    for key, value in given.items():
+        if key.startswith("data.") and key != "data.test":
+            flags: dict[str, Any] = {"true": True, "false": False}
+            settings[key.removeprefix("data.")] = int(value) if value.isdigit() else flags.get(value.lower(), value)
+    typed = typed_values("data", source_class, settings)
+    documents = list(source_class(train=str(existing_file(path, "data.test")), **typed).documents("train", notes))
     if not documents:
-        raise UserError(f"data.test={path} is empty: there is no document to classify")
+        raise UserError(f"data.test={path}: there is no document in it that can be classified")
     return documents
 
 
@@ -228,7 +244,7 @@ def save(run: LoadedRun, evaluation: Evaluation, documents: Sequence[Document], 
     with (directory / "errors.csv").open("w", newline="", encoding="utf-8", errors="surrogatepass") as out:
         rows = csv.writer(out)
         rows.writerow(["id", "label", "predicted", "probability", "text"])
-        for i in evaluation.surest_errors(len(documents)):
+        for i in evaluation.confident_errors(len(documents)):
             guess, probability = evaluation.predicted[i], f"{evaluation.confidence[i]:.6f}"
             rows.writerow([ids[i], documents[i].label, evaluation.class_names[guess], probability, documents[i].text])
     return directory
@@ -239,7 +255,8 @@ def show(
 ) -> None:
     """Print the figures, class by class, and where the model is wrong."""
     console.print(
-        f"{run.result.name} on {name}: {len(documents):,} documents, accuracy {100 * evaluation.accuracy:.2f} %, "
+        f"{run.result.name} on {name}: {counted(len(documents), 'document')}\n"
+        f"accuracy {100 * evaluation.accuracy:.2f} %, "
         f"macro F1 {100 * evaluation.macro_f1:.2f} %, calibration error {100 * evaluation.calibration_error:.2f} %",
         highlight=False,
         soft_wrap=True,
@@ -251,13 +268,13 @@ def show(
         shares = (f"{100 * row[key]:.2f}" for key in ("precision", "recall", "f1"))
         table.add_row(escape(row["class"]), *shares, f"{row['documents']:,}")
     console.print(table)
-    if confusions := evaluation.commonest_confusions(5):
-        console.print("\nCommonest confusions:")
+    if confusions := evaluation.frequent_confusions(5):
+        console.print("\nMost frequent confusions:")
         for true, predicted, count in confusions:
             console.print(f"  {count:5,} x {true} taken for {predicted}", highlight=False, markup=False, soft_wrap=True)
-    if surest := evaluation.surest_errors(errors):
-        console.print("\nSurest errors:")
-        for i in surest:
+    if worst := evaluation.confident_errors(errors):
+        console.print("\nMost confident errors:")
+        for i in worst:
             guess = evaluation.class_names[evaluation.predicted[i]]
             text = " ".join(documents[i].text.split())
             sure = f"{100 * evaluation.confidence[i]:.1f} % {guess}"

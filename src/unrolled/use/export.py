@@ -24,9 +24,11 @@ from unrolled.use.load import LoadedRun, load_run, saved_config
 from unrolled.use.predictor import TextClassifier
 
 DESCRIPTION = """\
-Write the model of a run as ONNX, to be used without torch. It reads one document, a chunk at a time, with the carry
-from chunk to chunk as input and output, so documents may be of any length and may come as a stream. Before anything
-is written the model is checked against the one in torch with onnxruntime (extra `export`).
+Write the model of a run as ONNX, to be used without torch. It reads one
+document, a chunk at a time, with the carried state as input and output, so
+documents may be of any length and may come as a stream. Before anything is
+written, the model is checked against the one in torch with onnxruntime (extra
+`export`).
 """
 
 KEYS = {
@@ -42,8 +44,9 @@ writes:
   model.onnx     inputs tokens (K, 1), length (1,), carry_0, carry_1, ...
                  outputs probabilities (1, C), next_carry_0, next_carry_1, ...
   carry.npz      the carry before the first token
-  labels.txt     the classes, one a line, in the order of the probabilities
-  vocabulary.txt a token a line, its number (from 0) is its id; 0 pads, 1 is unknown
+  labels.txt     the classes, one per line, in the order of the probabilities
+  vocabulary.txt one token per line, whose number (from 0) is its id;
+                 0 pads, 1 is unknown
   model.json     chunk length and tokenizer
 
 example:

@@ -57,12 +57,19 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         ) from error
     vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
     network = build_network(config, valid, _without_documents(result, vocabulary, tokenizer))
+    own = f"{result.directory} was trained by another version of this program; train again"
+    hint = (
+        own if checkpoint in (None, "best", "last") else "give checkpoint=best, checkpoint=last or a file of this run"
+    )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict({name.removeprefix("network."): w for name, w in content["state_dict"].items()})
-    except Exception as error:  # whatever torch raises for files that are none, or weights of another shape
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path} does not fit this version of the model ({reason}); train again") from error
+        content = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # whatever torch raises for files that are no checkpoint
+        raise UserError(f"{path} is not a checkpoint that can be read; {hint}") from error
+    try:
+        network.load_state_dict({name.removeprefix("network."): weight for name, weight in content.items()})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path} has the weights of another model ({reason}); {hint}") from error
     network.to(chosen)
     data = valid.data
     limit = data.max_tokens if data.cut_test else None

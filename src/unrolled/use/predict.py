@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.arguments import parse_key_values
+from unrolled.arguments import counted, parse_key_values
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.csv_reader import CsvReader
 from unrolled.data.readers.jsonl_reader import JsonlReader
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from unrolled.use.predictor import TextClassifier
 
 DESCRIPTION = """\
-Classify texts with the model of a run. Columns and order of the input are kept; the class and its probability are put
-behind them. Memory does not grow with the input.
+Classify texts with the model of a run. Columns and order of the input are kept;
+the class and its probability are put behind them. Memory does not grow with the
+input.
 """
 
 #: The reader of each format of the input, and the formats of the output.
@@ -68,7 +69,7 @@ EXAMPLES = """\
 examples:
   python predict.py run=runs/latest input=reviews.csv output=classified.csv
   python predict.py run=runs/latest input=news.jsonl output=- --top 3
-  echo "the goalkeeper saved everything" | python predict.py run=runs/latest --proba
+  echo "the keeper saved everything" | python predict.py run=runs/latest --proba
 """
 
 
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"input={source} is empty: there is no text to classify")
     seconds = time.perf_counter() - began
     sys.stderr.write(
-        f"{count:,} documents, {model.tokens_read:,} tokens in {seconds:.1f} s: "
+        f"{counted(count, 'document')}, {model.tokens_read:,} tokens in {seconds:.1f} s: "
         f"{count / seconds:,.0f} documents/s, {model.tokens_read / seconds:,.0f} tokens/s\n"
     )
 

@@ -27,7 +27,7 @@ def test_a_figure_of_the_test_set_reaches_tensorboard(tiny, batches, make_traine
     assert picture.std() > 0
 
 
-def test_the_surest_errors_come_first_with_their_tokens(make_corpus, tmp_path) -> None:
+def test_the_most_confident_errors_come_first_with_their_tokens(make_corpus, tmp_path) -> None:
     words = ["<pad>", "<unk>", "a|b", "<b>", *(f"w{i}" for i in range(7))]
     corpus = make_corpus([4, 3, 9, 2, 5, 6])
     prepared = PreparedData(
@@ -48,10 +48,10 @@ def test_the_surest_errors_come_first_with_their_tokens(make_corpus, tmp_path) -
     first = text.split("### Some documents")[0].splitlines()[4]
     given = model.test_predictions
     wrong = np.flatnonzero(given["labels"] != given["predicted"])
-    surest = wrong[given["probability"][wrong].argmax()]
-    document = [words[token] for token in corpus.document(int(given["ids"][surest]) - 100)]
+    confident = wrong[given["probability"][wrong].argmax()]
+    document = [words[token] for token in corpus.document(int(given["ids"][confident]) - 100)]
     shown = " ".join(document[:4]).replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
-    assert first.startswith(f"| {'xyz'[given['labels'][surest]]} | {'xyz'[given['predicted'][surest]]} |")
+    assert first.startswith(f"| {'xyz'[given['labels'][confident]]} | {'xyz'[given['predicted'][confident]]} |")
     assert shown in first
     assert first.endswith(" ... |") == (len(document) > 4)
     assert "<b>" not in text, "what documents hold is no markup"

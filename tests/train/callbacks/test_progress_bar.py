@@ -39,6 +39,22 @@ def test_on_a_terminal_there_is_a_bar(tiny, batches, make_trainer) -> None:
     assert "training on cpu" not in shown, "lines are for files"
 
 
+def test_on_a_narrow_terminal_the_bar_is_one_line_and_sanity_checks_are_no_validation(
+    tiny, batches, make_trainer
+) -> None:
+    out = io.StringIO()
+    bar = ProgressBar(refresh_seconds=0.0, file=out, force_terminal=True, width=80)
+    trainer = make_trainer([bar], num_sanity_val_steps=1)
+    trainer.fit(tiny, batches(12), batches(1))
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    lines = [line.rstrip() for line in re.split(r"[\r\n]", shown)]
+    numbers = r"loss: \d\.\d{3} val acc: \d\.\d{3} tokens/s: \d+\.\dk left: 0:00"
+    assert any(re.fullmatch(rf"epoch 2/2 +12/12 {numbers}", line) for line in lines), lines
+    assert not any(line.startswith((" ", "tokens/s")) for line in lines), "nothing is wrapped"
+    first = shown.index("val acc")
+    assert "12/12" in shown[:first], "what the sanity check found is not shown"
+
+
 def test_numbers_are_read_seldom(tiny, batches, make_trainer, monkeypatch) -> None:
     """Each look waits for the device."""
     looks = []

@@ -42,7 +42,8 @@ def existing_file(path: str | Path, key: str, once: bool = False) -> Path:
     try:
         file = Path(path).expanduser().absolute()
         if file.is_dir():
-            raise UserError(f"{key}={path} is a directory, not a file; for one directory per class choose data=folder")
+            hint = "for one directory per class choose data=folder" if key == "data.train" else "give a file"
+            raise UserError(f"{key}={path} is a directory, not a file; {hint}")
         if not file.exists():
             raise UserError(f"{key}={path} does not exist (looked for {file}); give the path of a file")
         if once and file.is_fifo():

@@ -1,7 +1,7 @@
 """The interface of a source of documents, whatever file or generator it reads."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,11 @@ class Notes:
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """``{kind: {"count": n, "first": where}}``, plain enough for JSON."""
         return {kind: {"count": count, "first": self.first[kind]} for kind, count in self.counts.items()}
+
+
+def note_lines(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """`Notes.as_dict` in lines for a reader."""
+    return [f"{note['count']:,} x {kind} (first: {note['first']})" for kind, note in notes.items()]
 
 
 class Source(ABC):

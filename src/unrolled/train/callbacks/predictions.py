@@ -28,7 +28,7 @@ class ConfusionMatrix(Callback):
 
 
 class ExamplePredictions(Callback):
-    """Writes the text ``test/examples``: the errors that the model was surest of, and some documents at random.
+    """Writes the text ``test/examples``: the most confident errors, and some documents at random.
 
     count: of each; tokens: how many of a document's first tokens are shown, as the model read them. Beside what
     `ConfusionMatrix` needs, ``test_predictions`` must have ``ids`` and ``probability``, each (N,).
@@ -44,13 +44,13 @@ class ExamplePredictions(Callback):
             return
         predictions, names = _of_test(pl_module)
         wrong = np.flatnonzero(predictions["labels"] != predictions["predicted"])
-        surest = wrong[np.argsort(-predictions["probability"][wrong], kind="stable")][: self.count]
+        confident = wrong[np.argsort(-predictions["probability"][wrong], kind="stable")][: self.count]
         everyone = len(predictions["labels"])
         some = np.random.default_rng(0).choice(everyone, size=min(self.count, everyone), replace=False)
         vocabulary, corpus = data.prepared.vocabulary, data.prepared.test
         place = {int(identity): index for index, identity in enumerate(corpus.ids)}
         lines = []
-        for title, chosen in (("Surest errors", surest), ("Some documents", np.sort(some))):
+        for title, chosen in (("Most confident errors", confident), ("Some documents", np.sort(some))):
             lines += [f"### {title}", "", "| class | predicted | probability | text |", "| --- | --- | --- | --- |"]
             for i in chosen.tolist():
                 ids = corpus.document(place[int(predictions["ids"][i])])

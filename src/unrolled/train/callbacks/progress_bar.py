@@ -46,6 +46,11 @@ class ProgressBar(RichProgressBar):
         """Whether there is a bar: on a terminal, in the first process."""
         return super().is_enabled and self.lines.is_terminal
 
+    @property
+    def _is_narrow(self) -> bool:
+        """Whether the terminal has no room for all numbers beside the bar."""
+        return self.lines.width < 110
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._batches = self._began_at = trainer.fit_loop.total_batch_idx + 1
@@ -85,8 +90,9 @@ class ProgressBar(RichProgressBar):
             return self._numbers
         self._looked = now
         self._measure_rate()
-        logged = trainer.callback_metrics
-        self._numbers = {short: f"{float(logged[name]):.3f}" for name, short in SHOWN.items() if name in logged}
+        logged = {} if trainer.sanity_checking else trainer.callback_metrics  # of a few batches, which say nothing
+        names = [name for name in SHOWN if name in logged and not (self._is_narrow and name == "accuracy")]
+        self._numbers = {SHOWN[name]: f"{float(logged[name]):.3f}" for name in names}
         if self._rate is not None:
             self._numbers["tokens/s"] = f"{self._rate / 1000:.1f}k"
         total, done = self._total(trainer), self._batches - self._began_at
@@ -95,10 +101,10 @@ class ProgressBar(RichProgressBar):
         return self._numbers
 
     def configure_columns(self, trainer: pl.Trainer) -> list[Any]:
-        """Epoch, bar and batches; time and speed stand among the numbers."""
+        """Epoch, bar (where there is room) and batches; time and speed stand among the numbers."""
         description, bar, batches = super().configure_columns(trainer)[:3]
         bar.bar_width = 20  # leaves room for the numbers
-        return [description, bar, batches]
+        return [description, batches] if self._is_narrow else [description, bar, batches]
 
     def _get_train_description(self, current_epoch: int) -> str:
         epochs = self.trainer.max_epochs
