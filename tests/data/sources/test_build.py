@@ -100,7 +100,7 @@ def test_a_source_of_ones_own_is_one_class_and_one_yaml(weather: tuple[str, ...]
     assert [day % 2 == 1 for day in predictions["ids"]] == [label == "good" for label in predictions["labels"]]
     done = program("evaluate.py", f"run={run}")
     assert done.returncode == 0, done.stderr
-    assert "20 documents, accuracy 100.00 %" in done.stdout
+    assert "20 documents\naccuracy 100.00 %" in done.stdout
 
 
 @pytest.mark.parametrize(
