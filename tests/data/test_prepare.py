@@ -116,7 +116,7 @@ def test_the_summary_is_plain_and_shows_as_a_table(tmp_path: Path) -> None:
     known = sum(int((data.test.document(index) != 1).sum()) for index in range(12))
     assert test["unknown_share"] == pytest.approx(1 - known / test["tokens"])
     assert any(
-        "1 of 12 texts of test stand in train too, token for token" in warning for warning in data.summary["warnings"]
+        "1 of 12 texts of test also occur in train, token for token" in warning for warning in data.summary["warnings"]
     )
     assert any("1 of 12 documents of test have no tokens" in warning for warning in data.summary["warnings"])
     console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
@@ -236,7 +236,7 @@ def test_groups_that_stand_in_given_splits_too_are_warned_of(tmp_path: Path) -> 
     known = {rows[number - 1][2] for number in data.train.ids} - {""}
     shared = sum(row[2] in known for row in rows[86:])
     assert shared > 0
-    said = f"{shared} of 34 documents of test are of groups that stand in train too"
+    said = f"{shared} of 34 documents of test are of groups that also occur in train"
     assert any(said in warning for warning in data.summary["warnings"])
     with pytest.raises(UserError, match=r"data\.valid_part=first: whole groups .* leave it at random"):
         prepare(data_config(_target_=CSV, **keys, group_column=3, valid_part="first"), TextConfig(), 0, tmp_path / "c")
