@@ -46,6 +46,20 @@ CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
     Mutant(
+        "the first batch decides for all",
+        "train/classifier.py",
+        "        if needed <= limit or len(batch.shapes) == 1:",
+        "        if needed <= limit and not self.recomputed_steps:",
+        "tests/train/test_classifier.py",
+    ),
+    Mutant(
+        "a position's activations are counted once for a row",
+        "tbptt/budget.py",
+        "[[1, rows, steps, steps * rows] for steps, rows in shapes]",
+        "[[1, rows, steps, steps + rows * rows] for steps, rows in shapes]",
+        "tests/tbptt/test_budget.py",
+    ),
+    Mutant(
         "a key that nothing reads is let through",
         "arguments.py",
         "if name not in parameters and not open_ended:",

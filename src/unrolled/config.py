@@ -20,7 +20,7 @@ from unrolled.errors import UserError
 
 SCHEDULES = ("documents", "stream")
 GRADIENTS = ("truncated", "exact")
-MEMORIES = ("retain", "recompute")
+MEMORIES = ("auto", "retain", "recompute")
 LOSSES = ("final", "every", "linear")
 AT_LEAST = {"model.hidden_size": 1, "model.num_layers": 1, "model.proj_size": 0, "embedding.embedding_dim": 1}
 
@@ -65,7 +65,8 @@ class TBPTTConfig:
     chunk_len: int | None = 100
     batch_size: int = 64
     gradient: str = "truncated"
-    memory: str = "retain"
+    memory: str = "auto"
+    memory_mib: float | None = None
     carry: bool = True
     loss: str = "final"
     k1: int | None = None
@@ -85,6 +86,9 @@ class TBPTTConfig:
             self._require(value is None or value > 0, name, "at least 1 time step, or null")
         for name in ("batch_size", "eval_batch_size"):
             self._require(getattr(self, name) > 0, name, "must be at least 1")
+        self._require(self.memory_mib is None or self.memory_mib > 0, "memory_mib", "more than 0, or null")
+        rule = f"tbptt.memory={self.memory} has no budget; choose tbptt.memory=auto"
+        self._require(self.memory_mib is None or self.memory == "auto", "memory_mib", rule)
         if self.schedule == "stream":
             self._check_stream()
         else:
@@ -112,8 +116,8 @@ class TBPTTConfig:
         self._require(self.carry or self.k1 == self.k2, "k1", rule)
         rule = "a stream steps after every chunk, so its gradient is truncated; choose tbptt.schedule=documents"
         self._require(self.gradient == "truncated", "gradient", rule)
-        rule = "a stream holds the activations of one chunk already; choose tbptt.memory=retain"
-        self._require(self.memory == "retain", "memory", rule)
+        rule = "a stream holds the activations of one chunk already; choose tbptt.memory=auto"
+        self._require(self.memory != "recompute", "memory", rule)
 
     def _check_documents(self) -> None:
         for name in ("k1", "k2"):
@@ -125,7 +129,7 @@ class TBPTTConfig:
             rule = "with tbptt.chunk_len=null a document is one chunk: nothing to hand on; set tbptt.chunk_len"
             self._require(self.carry, "carry", rule)
             rule = "with tbptt.chunk_len=null a document is one chunk, of which all is needed; set tbptt.chunk_len"
-            self._require(self.memory == "retain", "memory", rule)
+            self._require(self.memory != "recompute", "memory", rule)
         if self.gradient == "exact":
             self._require(self.carry, "carry", "without a carry no gradient can cross; use tbptt.gradient=truncated")
 

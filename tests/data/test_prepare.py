@@ -142,6 +142,19 @@ def test_unknown_tokens_imbalance_duplicates_and_a_text_without_spaces_are_warne
     assert warnings() == ""
 
 
+def test_one_document_that_takes_much_of_an_epoch_is_warned_of_with_its_place(tmp_path: Path) -> None:
+    def said(tokens: int) -> list[str]:
+        data = run(tmp_path, extra=[["word " * tokens, "class 0"]], valid_share=0.02, test_share=0.02)
+        assert data.train.lengths.max() == tokens
+        return [warning for warning in data.summary["warnings"] if "one document" in warning]
+
+    (warning,) = said(30_000)
+    assert warning.startswith("one document of train (record 61 of its file) has 30,000 tokens, ")
+    assert warning.endswith("% of an epoch's; data.max_tokens=3000 truncates it")
+    assert int(warning.split("tokens, ")[1].split(" %")[0].rstrip("%").split("%")[0]) >= 98
+    assert said(3_000) == []  # a second of training
+
+
 def test_labels_that_differ_by_blanks_only_are_warned_of_with_their_counts(tmp_path: Path) -> None:
     extra = [["some text", " class 1"], ["other text", "class 1\t"], ["third", "class 1 b"]] * 9
     (warning,) = (each for each in run(tmp_path, extra=extra).summary["warnings"] if "blanks" in each)

@@ -18,6 +18,7 @@ from torch import Tensor
 from unrolled.data.corpus import TokenCorpus
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
+from unrolled.tbptt.budget import Budget
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import CHUNK_LOSSES
@@ -33,7 +34,7 @@ def classifier(
     make: Any = build.lstm, pooling: str = "concat", lr: float = 0.5, dropout: float = 0.0, **how: Any
 ) -> Classifier:
     torch.manual_seed(0)
-    options = {name: how.pop(name) for name in ("schedule", "loss", "truncation") if name in how}
+    options = {name: how.pop(name) for name in ("schedule", "loss", "truncation", "budget") if name in how}
     embedding = Embedding(V, E, std=1.0, dropout=dropout, word_dropout=dropout)
     encoder = make(E, H, **how)
     return Classifier(
@@ -274,6 +275,33 @@ def test_clipping_goes_with_fused_optimizers_under_mixed_precision(make_corpus: 
         moved = torch.cat([(found[-1][name] - before[name]).flatten() for name in before])
         assert moved.norm().item() == pytest.approx(0.5 * 0.1, rel=1e-2), "learning rate times the clipped norm"
     assert_same(found[1], found[0], 1e-6)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_batches_over_the_budget_are_recomputed_with_the_same_result(
+    make_corpus: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All batches are over the budget, the longer one of two, or none; what is dropped is the same."""
+    schedule = DocumentsSchedule(make_corpus([90, 90, 30, 30]), 2, 10)
+
+    def trained(**how: Any) -> Classifier:
+        model = classifier(dropout=0.3, weight_dropout=0.3, **how).double()
+        return fit(model, schedule, max_epochs=3)
+
+    retained, recomputed = trained(), trained(truncation=Truncation(recompute=True))
+    estimates = [Budget().estimate_mib(retained.network, schedule.batches(0)[k]) for k in range(2)]
+    assert max(estimates) > 2 * min(estimates)
+    for mib, steps in ((0.001, 6), (sum(estimates) / 2, 3), (1000.0, 0)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            model = trained(budget=Budget(mib))
+        assert model.recomputed_steps == steps
+        assert caplog.text.count("tbptt.memory=retain keeps them") == (steps > 0), "once a run"
+        same = steps in (0, 6)
+        assert_same(weights(model), weights(retained if steps == 0 else recomputed), 0.0 if same else 1e-10)
+    assert_same(weights(recomputed), weights(retained))
 
 
 # ---- both directions ------------------------------------------------------------------------------------------------

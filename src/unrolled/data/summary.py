@@ -17,6 +17,8 @@ from unrolled.data.vocabulary import Vocabulary
 
 QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 
+LONGEST_SHARE = 0.1  # of the tokens of train in one document above which we warn,
+LONGEST = 5_000  # if it has so many tokens at least
 IMBALANCE = 20  # largest class over smallest from which on we warn
 UNKNOWN_SHARE = 0.5  # share of unknown tokens in a split from which on we warn
 CHARACTERS_PER_TOKEN = 20.0  # mean length of a word from which on the text hardly has spaces
@@ -79,6 +81,7 @@ def summarise(
             "classes": dict(
                 zip(cache.labels, np.bincount(part.labels, minlength=len(cache.labels)).tolist(), strict=True)
             ),
+            "longest_record": int(part.ids[part.lengths.argmax()]),
             "duplicates": len(hashes[split]) - len(np.unique(hashes[split])),
             "groups_in_train": _groups_in_train(part, parts["train"]) if split != "train" else None,
             "in_train": None if split == "train" else int(np.isin(hashes[split], hashes["train"]).sum()),
@@ -129,6 +132,14 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
     for names in _alike(counts):
         listed = " and ".join(f"{name!r} ({counts[name]} documents of train)" for name in names)
         found.append(f"the classes {listed} differ only by blanks around them; remove the blanks if they are one class")
+    longest = splits["train"]["lengths"]["max"]
+    share = longest / max(splits["train"]["tokens"], 1)
+    if longest >= LONGEST and share > LONGEST_SHARE:
+        shorter = min(max(longest // 10_000, 1), 20) * 1000
+        found.append(
+            f"one document of train (record {splits['train']['longest_record']} of its file) has {longest:,} tokens, "
+            f"{share:.0%} of an epoch's; data.max_tokens={shorter} truncates it"
+        )
     duplicates = splits["train"]["duplicates"]
     if duplicates:
         found.append(f"{duplicates} of {splits['train']['documents']} texts of train occur there more than once")

@@ -20,6 +20,7 @@ and the files, in the order in which to read them:
     loop.py        the loop above, with the one place where the gradient is cut
     read.py        documents through the loop: in one direction, or layer by layer in two
     recompute.py   the same gradients in the memory of one chunk
+    budget.py      what a batch would keep without it, estimated beforehand
     stream.py      the carried state between the optimizer steps of a stream; losses.py: what each chunk counts there
     bias.py        how far the truncated gradient is from the exact one
 """

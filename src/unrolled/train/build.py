@@ -16,6 +16,7 @@ from unrolled.nn.embedding import Embedding
 from unrolled.nn.encoder import Encoder
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Pooling
+from unrolled.tbptt.budget import Budget
 from unrolled.tbptt.loop import Truncation
 
 if TYPE_CHECKING:  # using a trained network needs no Lightning, whose import takes seconds
@@ -67,6 +68,7 @@ def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData
         network=build_network(config, checked, prepared),
         class_names=prepared.labels,
         truncation=truncation(checked),
+        budget=Budget(tbptt.memory_mib) if tbptt.memory == "auto" else None,
         schedule=tbptt.schedule,
         loss=tbptt.loss,
         class_weights=_balanced(prepared) if checked.class_weights == "balanced" else None,

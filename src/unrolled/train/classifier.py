@@ -1,6 +1,8 @@
 """The one Lightning module, the same for every encoder."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.apply_func import move_data_to_device
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
-from pytorch_lightning.utilities import GradClipAlgorithmType, rank_zero_info
+from pytorch_lightning.utilities import GradClipAlgorithmType, rank_zero_only
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
@@ -16,12 +18,15 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from unrolled.nn.network import Network
 from unrolled.tbptt.batch import Batch
+from unrolled.tbptt.budget import Budget
 from unrolled.tbptt.carried import CarriedState
 from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import chunk_weights
 from unrolled.tbptt.read import read, start
 from unrolled.tbptt.stream import read_stream
 from unrolled.train.row_adamw import RowAdamW, clip_gradients
+
+log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
@@ -30,8 +35,9 @@ SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 class Classifier(pl.LightningModule):
     """A network trained on batches of documents in chunks.
 
-    truncation: how documents are read in training; schedule: `documents` (a batch holds whole documents) or `stream` (a
-    batch is one chunk of every stream row, and the carried state waits here for the next); loss: what share of a
+    truncation: how documents are read in training; budget: of activations, beyond which a batch of documents is
+    recomputed, None for none; schedule: `documents` (a batch holds whole documents) or `stream` (a batch is one chunk
+    of every stream row, and the carried state waits here for the next); loss: what share of a
     document's loss each of its chunks gets under `stream`; class_weights: (C,) of each class in the training loss;
     label_smoothing: share of the target that is spread over all classes in training (Szegedy et al. 2016); config:
     plain containers that say how this module was built, kept in its checkpoints.
@@ -42,6 +48,7 @@ class Classifier(pl.LightningModule):
         network: Network,
         class_names: Sequence[str],
         truncation: Truncation | None = None,
+        budget: Budget | None = None,
         schedule: str = "documents",
         loss: str = "final",
         class_weights: Tensor | None = None,
@@ -55,6 +62,8 @@ class Classifier(pl.LightningModule):
         self.network = network
         self.class_names = list(class_names)
         self.truncation = truncation or Truncation()
+        self.budget = budget
+        self.recomputed_steps = 0  # that would have passed the budget
         self.schedule = schedule
         self.loss = loss
         self.label_smoothing = label_smoothing
@@ -96,7 +105,8 @@ class Classifier(pl.LightningModule):
         """The batch's loss: each document's cross entropy, summed, over the documents of an average batch."""
         self.network.encoder.draw_weight_masks()
         if self.schedule == "documents":
-            carried = read(self.network, batch.blocks, start(self.network, len(batch.labels)), self.truncation)
+            truncation = self._within_budget(batch)
+            carried = read(self.network, batch.blocks, start(self.network, len(batch.labels)), truncation)
             ended = logits = self.network.logits(carried.pooled)
             labels = batch.labels
             loss = self._each_loss(logits, labels).sum() / batch.normalizer
@@ -118,7 +128,7 @@ class Classifier(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Say what the numbers of this run will not tell."""
         if self.network.encoder.bidirectional and self.schedule == "stream":
-            rank_zero_info(
+            _say(
                 f"model.bidirectional=true with tbptt.schedule=stream trains on documents read {self.directions}; "
                 "validation and test read whole documents both ways"
             )
@@ -141,6 +151,7 @@ class Classifier(pl.LightningModule):
         return {
             "stream": None if waiting is None else (waiting.state, waiting.masks, waiting.pooled),
             "answers": _joined(self._answers),
+            "recomputed_steps": self.recomputed_steps,
         }
 
     def load_running_state(self, state: dict[str, Any]) -> None:
@@ -149,6 +160,7 @@ class Classifier(pl.LightningModule):
         waiting = state["stream"]
         self._waiting = None if waiting is None else CarriedState(*(tuple(part) for part in waiting))
         self._answers = [] if state["answers"] is None else [state["answers"]]
+        self.recomputed_steps = state.get("recomputed_steps", 0)
 
     def on_train_epoch_end(self) -> None:
         """Training accuracy and F1 of the epoch, as the model was when it read each document."""
@@ -222,6 +234,22 @@ class Classifier(pl.LightningModule):
         algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
         Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
 
+    def _within_budget(self, batch: Batch) -> Truncation:
+        """How to read ``batch``; the first that passes the budget is told of. Each device decides on its own rows."""
+        if self.budget is None:
+            return self.truncation
+        needed, limit = self.budget.estimate_mib(self.network, batch), self.budget.limit_mib(self.device)
+        if needed <= limit or len(batch.shapes) == 1:
+            return self.truncation
+        if not self.recomputed_steps:
+            _say(
+                f"a batch of {batch.num_tokens:,} tokens would keep about {needed:,.0f} MiB of activations: from "
+                f"{limit:,.0f} MiB on (tbptt.memory_mib) they are computed again in the backward pass, which changes "
+                "no result and takes such a batch a third more time; tbptt.memory=retain keeps them"
+            )
+        self.recomputed_steps += 1
+        return replace(self.truncation, recompute=True)
+
     def _each_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(B,) what training makes smaller, per document."""
         return F.cross_entropy(
@@ -244,3 +272,8 @@ def _joined(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | Non
         return None
     predicted, labels = (torch.cat(part) for part in zip(*answers, strict=True))
     return predicted, labels
+
+
+@rank_zero_only
+def _say(message: str) -> None:
+    log.info("%s", message)

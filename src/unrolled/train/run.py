@@ -22,6 +22,7 @@ from unrolled.config import Config, checked
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
+from unrolled.data.summary import summary_table
 from unrolled.data.text_choice import AUTO, choose_text
 from unrolled.errors import RefusedDataError, UserError
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
@@ -57,7 +58,7 @@ from unrolled.train.resume_files import (
 )
 from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
 from unrolled.train.sweep import skip_finished
-from unrolled.train.table import print_data, print_runs
+from unrolled.train.table import print_runs
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +226,7 @@ def _fit_and_test(
             result.predictions = result.relative(predictions)
     finally:
         result.metrics, result.history = history.metrics(), history.rows
-        result.speed = speed.result()
+        result.speed = speed.result() | {"recomputed_steps": float(model.recomputed_steps)}
         result.environment["engines"] = model.network.encoder.engines_run()
         best, last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
         result.best_checkpoint = result.relative(best) if best.is_file() else None
@@ -276,7 +277,7 @@ def _prepare(valid: Config) -> PreparedData:
 
 def _build_and_show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
     """Build the model and show what it is and what the data are."""
-    print_data(prepared.summary, console)
+    console.print(summary_table(prepared.summary))
     model = build_classifier(config, valid, prepared)
     parameters = count_parameters(model)
     parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")
