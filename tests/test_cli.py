@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
@@ -173,6 +175,28 @@ def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> No
     assert values == ["my reviews (1).csv", "Stars (1-5)", "a=b.csv"]
     with pytest.raises(UserError, match="in quotes twice"):
         quote_names(["name=run (1)"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "newsgroups_lstmp_handwritten_s0"),
+        (["data=recall"], "recall_lstmp_handwritten_s0"),
+        (["data=csv"], "csv_lstmp_handwritten_s0"),  # refused later, with a message
+        (
+            ["data=csv", "data.train=/a/it's {my}=[reviews] (1),$x\\ é.v2.csv"],
+            "it_s_my_reviews_1_x_é_lstmp_handwritten_s0",
+        ),
+        (["data=huggingface", "data.path=stanfordnlp/imdb"], "imdb_lstmp_handwritten_s0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_runs_name_holds_the_name_of_the_file(arguments: list[str], name: str) -> None:
+    cli.register_resolver()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", quote_names(arguments), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    assert config.name == name
 
 
 def test_a_search_whose_every_trial_fails_ends_with_one_message(

@@ -33,6 +33,7 @@ HYDRAS_OPTIONS = (
     *("--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--shell-completion"),
     *("--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info"),
 )
+OF_FILES = ("csv", "jsonl", "parquet", "folder")  # choices of `data` whose documents are the user's
 NONE = "none"  # the choice of a group that stands for `group=null`
 
 HELP = """\
@@ -184,10 +185,21 @@ def check_output_dir(arguments: Sequence[str], project: Path) -> None:
 
 
 def register_resolver() -> None:
-    """Let conf/ say ``${root:path}`` for a path below the directory of train.py."""
+    """Let conf/ say ``${root:path}`` for a path below the directory of train.py, and ``${corpus:...}``."""
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("root", lambda path: str(Path(os.environ.get(PROJECT, ".")) / path), replace=True)
+    OmegaConf.register_new_resolver("corpus", corpus_name, replace=True)
+
+
+def corpus_name(choice: str, file: Any, hub: Any) -> str:
+    """What a run's name calls its data: the user's file or data set of the hub, else the ``choice`` of the group.
+
+    Of a file's name it is what stands before the first dot, with ``_`` in place of all that is no letter or digit.
+    """
+    given = hub or (file if choice in OF_FILES else None)
+    name = re.sub(r"[^\w-]+", "_", Path(str(given or "")).name.split(".")[0]).strip("_")[:40]
+    return name or choice
 
 
 def choose_waiting() -> None:

@@ -57,8 +57,13 @@ def test_mistakes_are_user_errors(record, tmp_path) -> None:
     with pytest.raises(UserError, match="no run found"):
         main([str(tmp_path)])
     record("lstm")
-    with pytest.raises(UserError, match="--sort speed: no run has this key"):
-        main([str(tmp_path), "--sort", "speed"])
+    for option, key in (("--sort", "speed"), ("--filter", "quite_another=1"), ("--group", "modle")):
+        with pytest.raises(
+            UserError, match=f"{option} {key.split('=')[0]}: no run has this key; did you mean "
+        ) as error:
+            main([str(tmp_path), option, key])
+        assert len(str(error.value).split("mean")[1].split(",")) <= 5, "the nearest few"
+    assert "model" in str(error.value)
     with pytest.raises(UserError, match="is not a run"):
         main(["--diff", str(tmp_path), str(tmp_path)])
 

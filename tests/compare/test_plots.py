@@ -3,7 +3,7 @@ import pytest
 from matplotlib.image import imread
 
 from unrolled.compare.comparison import compare
-from unrolled.compare.plots import learning_curve, pareto_front, plot_accuracy_against, save_plots
+from unrolled.compare.plots import all_plots, learning_curve, pareto_front, plot_accuracy_against, save_plots
 from unrolled.train.results import find_runs
 
 HISTORY = [
@@ -55,17 +55,32 @@ def test_a_front_over_incomparable_timings_is_not_drawn(record, tmp_path) -> Non
     record("lstm", 0, 0.8)
     record("gru", 0, 0.7, environment={"threads": 1})
     comparison = compare(find_runs([tmp_path]))
-    figure = plot_accuracy_against(comparison, "tokens_per_second")
+    figure = plot_accuracy_against(comparison.table, "tokens_per_second")
     assert "NOT comparable" in figure.axes[0].get_title()
     assert not figure.legends
-    assert plot_accuracy_against(comparison, "parameters").legends
+    assert plot_accuracy_against(comparison.table, "parameters").legends
 
 
-def test_different_data_have_fronts_of_their_own(record, tmp_path) -> None:
+def test_different_data_have_plots_of_their_own(record, tmp_path) -> None:
     for data in ("tweets", "news"):
         settings = {"data": {"corpus": data}}
-        record("lstm", 0, 0.8, config=settings, data=data, parameters={"total": 100})
-        record("gru", 0, 0.7, config=settings, data=data, parameters={"total": 50})
-    (legend,) = plot_accuracy_against(compare(find_runs([tmp_path])), "parameters").legends
-    labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["Pareto front, data=tweets", "Pareto front, data=news"]
+        record("lstm", 0, 0.8, config=settings, data=data, history=HISTORY, parameters={"total": 100})
+        record("gru", 0, 0.7, config=settings, data=data, history=HISTORY, parameters={"total": 50})
+    comparison = compare(find_runs([tmp_path]))
+    figures = {name: (title, figure) for name, title, figure in all_plots(comparison)}
+    assert len(figures) == 6
+    for number, data in enumerate(("tweets", "news"), start=1):
+        title, figure = figures[f"learning_curves_{number}"]
+        assert title == f"Learning curves, data={data}"
+        assert len(figure.axes[0].lines) == 2
+        assert figure.get_suptitle() == f"data={data}"
+        _, figure = figures[f"accuracy_parameters_{number}"]
+        assert len(figure.axes[0].texts) == 2
+
+
+def test_groups_on_the_same_data_share_a_plot_and_have_fronts_of_their_own(record, tmp_path) -> None:
+    for model, total, accuracy in (("lstm", 100, 0.8), ("gru", 50, 0.7)):
+        record(model, 0, accuracy, parameters={"total": total})
+    comparison = compare(find_runs([tmp_path]), group="model")
+    (legend,) = plot_accuracy_against(comparison.table, "parameters").legends
+    assert {text.get_text() for text in legend.get_texts()} == {"Pareto front, model=lstm", "Pareto front, model=gru"}

@@ -62,7 +62,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_says_which(comparison) -> None
     out = io.StringIO()
     print_table(comparison, Console(file=out, width=70))
     text = out.getvalue()
-    assert "Too narrow for: encoder, ms/step" in text
+    assert "Too narrow for: status, encoder, ms/step" in text
     assert "85.00 ± 7.07*" in text
     assert max(map(len, text.split("Too narrow")[0].splitlines())) <= 70
 

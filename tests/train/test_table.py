@@ -2,8 +2,9 @@ import io
 
 from rich.console import Console
 
+from unrolled.data.summary import QUANTILES
 from unrolled.train.results import RunResult
-from unrolled.train.table import print_runs
+from unrolled.train.table import print_data, print_runs
 
 
 def printed(runs: list[RunResult], width: int = 160) -> str:
@@ -40,3 +41,15 @@ def test_on_a_narrow_terminal_a_run_is_a_column() -> None:
     lines = printed([RunResult(name="a", model="gru", status="ok", parameters={"total": 12})], width=60).splitlines()
     assert lines[0].split() == ["model", "│", "gru"]
     assert lines[2].split() == ["parameters", "│", "12"]
+
+
+def test_the_table_of_the_same_data_is_printed_once() -> None:
+    figures = {"documents": 1, "tokens": 2, "mean_length": 2.0, "lengths": dict.fromkeys(QUANTILES, 2), "empty": 0}
+    split = figures | {"unknown_share": 0.0, "cut_share": 0.0, "in_train": None, "classes": {"x": 1}}
+    summary = {"name": "a [table]", "classes": 2, "vocabulary": 5, "tokenizer": "words", "types_in_train": 3}
+    summary |= {"notes": {}, "splits": {"train": split}}
+    out = io.StringIO()
+    for given in (summary, dict(summary), summary | {"vocabulary": 6}):
+        print_data(given, Console(file=out, width=80))
+    assert out.getvalue().count("documents") == 2
+    assert "a [table]: the same data as above" in out.getvalue()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from unrolled.arguments import counted
+from unrolled.arguments import counted, nearest
 from unrolled.compare.significance import compare_configurations, repetition
 from unrolled.errors import UserError
 from unrolled.train.columns import BY_NAME, COLUMNS
@@ -31,12 +31,13 @@ ALWAYS_NAMED = ("path", "name", "train")  # keys of `data` that stand in a secti
 class Comparison:
     """What `compare.py` shows.
 
-    table: a row per configuration, best first in each section. Its columns are ``section`` (title), the settings of
-    ``keys``, each name of ``COLUMNS`` with the mean over the finished runs and ``<name>_std`` with the standard
-    deviation (n - 1), NaN where there is none or timings come from different places; ``best`` (in test accuracy in its
-    section), ``p_value`` (against that), ``timings_comparable`` (in its section), ``status``, ``seeds`` and ``folds``
-    of the finished runs, ``runs``, ``finished`` (of these, status ok), ``places`` (in which they were timed) and
-    ``label`` (a short text that tells it from the others).
+    table: a row per configuration, best first in each section. Its columns are ``section`` (title), ``documents`` (the
+    part of it that says which documents were read), the settings of ``keys``, each name of ``COLUMNS`` with the mean
+    over the finished runs and ``<name>_std`` with the standard deviation (n - 1), NaN where there is none or timings
+    come from different places; ``best`` (in test accuracy in its section), ``p_value`` (against that),
+    ``timings_comparable`` (in its section), ``status``, ``seeds`` and ``folds`` of the finished runs, ``runs``,
+    ``finished`` (of these, status ok), ``places`` (in which they were timed) and ``label`` (a short text that tells it
+    from the others).
     """
 
     table: pd.DataFrame
@@ -80,8 +81,10 @@ def compare(
         raise _unknown(sort, [*BY_NAME, *settings.columns], "--sort")
     # What only some have, and is the same in all of these, belongs to the choice that brought it: no column.
     differing = [key for key in settings if settings[key].nunique() > 1]
+    if "model.cell" in differing and settings.groupby("model", dropna=False)["model.cell"].nunique().max() == 1:
+        differing.remove("model.cell")  # it says again what the name of the model says
     table["label"] = _labels(settings[differing]) if differing else [of[0].name for of in table.runs]
-    table["section"] = _titles([of[0] for of in table.runs])
+    table["documents"] = table["section"] = _titles([of[0] for of in table.runs])
     if group is not None:
         groups = f"{group}=" + settings[group].fillna("-")
         told = [f"{title}, {of}" if title else of for title, of in zip(table.section, groups, strict=True)]
@@ -271,11 +274,8 @@ def _status(runs: Sequence[RunResult]) -> str:
 
 def _unknown(key: str, known: Iterable[str], option: str) -> UserError:
     names = sorted(known)
-    close = get_close_matches(key, names, n=3, cutoff=0.5)
-    return UserError(
-        f"{option} {key}: no run has this key; "
-        + (f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}")
-    )
+    close = dict.fromkeys([*nearest(key, names)[:2], *get_close_matches(key, names, n=3, cutoff=0.0)])
+    return UserError(f"{option} {key}: no run has this key; did you mean {', '.join(close)}?")
 
 
 def _notes(table: pd.DataFrame) -> list[str]:

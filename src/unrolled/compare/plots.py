@@ -29,13 +29,13 @@ def pareto_front(points: Sequence[tuple[float, float]], more_is_better: bool) ->
     return sorted(front, key=lambda i: points[i][0])
 
 
-def plot_accuracy_against(comparison: Comparison, name: str) -> Figure | None:
+def plot_accuracy_against(rows: pd.DataFrame, name: str) -> Figure | None:
     """One point per configuration with error bars over seeds; the Pareto front as a line. None below two points.
 
-    name: the column on the horizontal axis. Each section, which has documents of its own, has a front of its own.
-    Where timings do not go together there is no front, and the title says so.
+    rows: of a comparison's table, on the same documents; name: the column on the horizontal axis. Each section has a
+    front of its own. Where timings do not go together there is no front, and the title says so.
     """
-    rows = comparison.table.dropna(subset=[name, "test_accuracy"])
+    rows = rows.dropna(subset=[name, "test_accuracy"])
     if len(rows) < 2:
         return None
     figure, axes = _figure()
@@ -56,7 +56,7 @@ def plot_accuracy_against(comparison: Comparison, name: str) -> Figure | None:
             )
         if comparable:
             front = pareto_front(list(zip(x, y, strict=True)), column.higher_is_better)
-            label = fill(f"Pareto front, {title}" if title else "Pareto front", 90)
+            label = fill(f"Pareto front, {title}" if rows.section.nunique() > 1 else "Pareto front", 90)
             axes.plot(x.iloc[front], y.iloc[front], "--", color=f"C{2 * number + 1}", label=label, zorder=0)
     if comparable:
         figure.legend(loc="outside lower center", fontsize=7)
@@ -67,10 +67,13 @@ def plot_accuracy_against(comparison: Comparison, name: str) -> Figure | None:
     return figure
 
 
-def plot_learning_curves(comparison: Comparison) -> Figure | None:
-    """Validation accuracy over tokens read, the mean over seeds in a band of one standard deviation."""
+def plot_learning_curves(rows: pd.DataFrame) -> Figure | None:
+    """Validation accuracy over tokens read, the mean over seeds in a band of one standard deviation.
+
+    rows: of a comparison's table, on the same documents.
+    """
     figure, axes = _figure()
-    for label, finished in zip(comparison.table.label, comparison.table.finished, strict=True):
+    for label, finished in zip(rows.label, rows.finished, strict=True):
         curve = learning_curve(finished)
         if not curve.empty:
             mean, deviation = 100 * curve["mean"], 100 * curve["std"]
@@ -103,15 +106,19 @@ def learning_curve(runs: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def all_plots(comparison: Comparison) -> Iterator[tuple[str, str, Figure]]:
-    """File name, title and figure of every plot that has something to show."""
-    size, speed = (plot_accuracy_against(comparison, name) for name in ("parameters", "tokens_per_second"))
-    for name, title, figure in (
-        ("accuracy_parameters", "Accuracy against the number of parameters", size),
-        ("accuracy_speed", "Accuracy against training speed", speed),
-        ("learning_curves", "Learning curves", plot_learning_curves(comparison)),
-    ):
-        if figure is not None:
-            yield name, title, figure
+    """File name, title and figure of every plot that has something to show; different documents have plots each."""
+    several = comparison.table.documents.nunique() > 1
+    for number, (documents, rows) in enumerate(comparison.table.groupby("documents", sort=False), start=1):
+        size, speed = (plot_accuracy_against(rows, name) for name in ("parameters", "tokens_per_second"))
+        for name, title, figure in (
+            ("accuracy_parameters", "Accuracy against the number of parameters", size),
+            ("accuracy_speed", "Accuracy against training speed", speed),
+            ("learning_curves", "Learning curves", plot_learning_curves(rows)),
+        ):
+            if figure is not None:
+                if several:
+                    figure.suptitle(fill(str(documents), 90), fontsize=9)
+                yield (f"{name}_{number}", f"{title}, {documents}", figure) if several else (name, title, figure)
 
 
 def as_svg(comparison: Comparison) -> dict[str, str]:

@@ -17,7 +17,7 @@ from unrolled.train.results import RunResult
 from unrolled.train.table import natural_width
 
 # Left out one after the other, in this order, where the terminal is too narrow for all columns.
-LEAST_NEEDED = ("encoder", "ms/step", "time s", "memory MiB", "p", "val acc %", "macro F1 %", "status", "tokens/s")
+LEAST_NEEDED = ("status", "encoder", "ms/step", "time s", "memory MiB", "val acc %", "macro F1 %", "tokens/s", "p")
 
 
 def texts(comparison: Comparison, section: pd.DataFrame, best: str, quote: Callable[[str], str] = str) -> pd.DataFrame:

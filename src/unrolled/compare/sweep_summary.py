@@ -81,9 +81,11 @@ def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
     counts += [f"{len(skipped)} finished before and not done again"] if skipped else []
     counts += [f"{len(failed)} failed"] if failed else []
     console.print(f"\n{counted(len(notes), 'job')}: {', '.join(counts)}", highlight=False)
-    for note in failed:
-        line = f"  job {note['number']} ({' '.join(note['overrides'])}): {note['error']}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for error in dict.fromkeys(note["error"] for note in failed):
+        same = [note for note in failed if note["error"] == error]
+        jobs = ", ".join(str(note["number"]) for note in same)
+        which = f"job {jobs} ({' '.join(same[0]['overrides'])})" if len(same) == 1 else f"jobs {jobs}"
+        console.print(f"  {which}: {error}", highlight=False, markup=False, soft_wrap=True)
     if failed:
         console.print("The same command again does only what is not finished.", highlight=False)
     return len(failed)

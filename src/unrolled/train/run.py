@@ -22,7 +22,6 @@ from unrolled.config import Config, checked
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
-from unrolled.data.summary import summary_table
 from unrolled.data.text_choice import AUTO, choose_text
 from unrolled.errors import RefusedDataError, UserError
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
@@ -58,7 +57,7 @@ from unrolled.train.resume_files import (
 )
 from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
 from unrolled.train.sweep import skip_finished
-from unrolled.train.table import print_runs
+from unrolled.train.table import print_data, print_runs
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +276,7 @@ def _prepare(valid: Config) -> PreparedData:
 
 def _build_and_show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
     """Build the model and show what it is and what the data are."""
-    console.print(summary_table(prepared.summary))
+    print_data(prepared.summary, console)
     model = build_classifier(config, valid, prepared)
     parameters = count_parameters(model)
     parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")

@@ -34,6 +34,8 @@ def run_job(task: Callable[[DictConfig], T], config: DictConfig) -> T | None:
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     note: dict[str, Any] = {"overrides": list(hydra.overrides.task), "run": str(directory), "error": None}
+    notes = Path(hydra.sweep.dir) / JOBS
+    notes.mkdir(parents=True, exist_ok=True)
     value = None
     with preserved_state(jobs_at_once(hydra.launcher)):
         try:
@@ -42,11 +44,10 @@ def run_job(task: Callable[[DictConfig], T], config: DictConfig) -> T | None:
             note["error"] = describe_error(error)
             if not isinstance(error, UserError):
                 log.error("".join(traceback.format_exception(error)))
-            sys.stderr.write(f"error: {note['error']}\n")
+            if note["error"] not in [json.loads(file.read_text())["error"] for file in notes.glob("*.json")]:
+                sys.stderr.write(f"error: {note['error']}\n")  # once; the summary says in which jobs
     if (directory / SAME_AS).is_file():
         note["run"], note["skipped"] = (directory / SAME_AS).read_text().strip(), True
-    notes = Path(hydra.sweep.dir) / JOBS
-    notes.mkdir(parents=True, exist_ok=True)
     write_atomically(notes / f"{hydra.job.num}.json", json.dumps(note, indent=2) + "\n")
     return value
 

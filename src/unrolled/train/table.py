@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from unrolled.data.summary import summary_table
 from unrolled.train.columns import BY_NAME
 from unrolled.train.results import RunResult
 
@@ -22,6 +24,18 @@ SHOWN = [
         "wall_time_s",
     )
 ]
+
+_printed: dict[str, Any] = {}  # the summary that was printed last
+
+
+def print_data(summary: dict[str, Any], console: Console) -> None:
+    """The data's table; of the jobs of a sweep that have the same data only the first shows it."""
+    if summary == _printed:
+        console.print(f"{summary['name']}: the same data as above", highlight=False, markup=False)
+        return
+    _printed.clear()
+    _printed.update(summary)
+    console.print(summary_table(summary))
 
 
 def print_runs(runs: Sequence[RunResult], logdir: str | Path, console: Console | None = None) -> None:
