@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.tbptt.batch import Batch
-from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
+from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule, told_by_length
 
 Make = Callable[..., TokenCorpus]
 LENGTHS = [4, 9, 0, 1, 7, 3, 3, 12, 5, 2, 8]
@@ -125,6 +125,32 @@ def test_documents_of_like_length_stand_together(make_corpus: Make) -> None:
     steps = all_steps(DocumentsSchedule(make_corpus(text_lengths(3000)), batch_size=64, chunk_len=100))
     padding = 1 - sum(step.num_tokens for step in steps) / sum(step.num_positions for step in steps)
     assert padding < 0.08
+
+
+@pytest.mark.parametrize("batch_size", [8, 32])
+def test_where_length_tells_the_class_a_batch_has_every_class_in_its_proportion(
+    make_corpus: Make, batch_size: int
+) -> None:
+    """Three classes of very different lengths, one of them with all documents alike: sorted, each batch is of one."""
+    lengths = [size for i in range(200) for size in (10, 80 + i, 500 + 10 * (i % 7))]
+    schedule = DocumentsSchedule(make_corpus(lengths), batch_size, chunk_len=100)
+    orders = [[order.tolist() for order in schedule.order(epoch)] for epoch in (0, 1)]
+    for batch in orders[0]:
+        counts = np.bincount([document % 3 for document in batch], minlength=3)
+        assert abs(counts - len(batch) / 3).max() <= 2
+    together = [{frozenset(batch) for batch in batches} for batches in orders]
+    assert not together[0] & together[1], "other batches in another epoch"
+
+
+def test_how_far_length_tells_the_class_is_the_adjusted_correlation_ratio() -> None:
+    rng = np.random.default_rng(0)
+    labels, lengths = rng.integers(0, 4, 500), rng.integers(0, 300, 500)
+    groups = [np.log1p(lengths[labels == label]) for label in range(4)]
+    within = sum(((group - group.mean()) ** 2).sum() for group in groups)
+    assert told_by_length(labels, lengths) == pytest.approx(1 - within / 496 / np.log1p(lengths).var(ddof=1))
+    assert told_by_length(labels, labels) == pytest.approx(1)
+    assert told_by_length(labels, np.full(500, 7)) == 0
+    assert abs(told_by_length(np.arange(500) % 200, lengths)) < 0.2, "many classes explain much by chance"
 
 
 def test_noise_brings_other_documents_together_each_epoch(make_corpus: Make) -> None:

@@ -14,6 +14,7 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.tbptt.batch import Batch, documents_batch, stream_batch
 
 EVALUATION_CHUNK = 256  # time steps of a chunk in evaluation, where its length changes no value, only memory
+TELLING = 0.25  # share of the variance of the log length between classes from which on batches mix the classes
 
 
 class Schedule(Protocol):
@@ -41,8 +42,10 @@ class DocumentsSchedule:
     """Batches of whole documents of like length, read chunk by chunk, one optimizer step each.
 
     Documents are sorted by their length times a random factor near 1 (``exp(noise * normal)``), split into batches, and
-    the batches shuffled: rows of a batch end nearly together, and each epoch batches other documents together. With
-    several ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one
+    the batches shuffled: rows of a batch end nearly together, and each epoch batches other documents together. Where
+    length tells the class, such batches would be of one class each; there every class is sorted by itself and the
+    classes are merged by rank, so that each batch has them in the proportions of the corpus, at the price of padding.
+    With several ranks the rows of each batch are dealt round, so ranks hold like lengths and one global batch stays one
     step.
     """
 
@@ -67,7 +70,11 @@ class DocumentsSchedule:
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(lengths))  # ties of equal length fall anew
         key = np.log1p(lengths[order]) + self.noise * rng.standard_normal(len(order))
-        batches = _split(order[np.argsort(-key, kind="stable")], self.batch_size)
+        order = order[np.argsort(-key, kind="stable")]
+        labels = self.corpus.labels[order]
+        if told_by_length(labels, lengths[order]) > TELLING:
+            order = order[np.argsort(_rank_in_class(labels, rng), kind="stable")]
+        batches = _split(order, self.batch_size)
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def batches(self, epoch: int) -> "DocumentsBatches":
@@ -168,6 +175,31 @@ class StreamBatches:
             normalizer,
             schedule.reach,
         )
+
+
+def told_by_length(labels: np.ndarray, lengths: np.ndarray) -> float:
+    """How much of the variance of the log length the classes explain, 1 at most: the adjusted correlation ratio.
+
+    Adjusted for their number, it is about 0 where length and class have nothing to do with each other.
+    """
+    size = np.log1p(lengths)
+    size -= size.mean()
+    counts, sums = np.bincount(labels), np.bincount(labels, size)
+    total = float((size**2).sum())
+    within = total - float((sums**2 / np.maximum(counts, 1)).sum())
+    documents, classes = len(labels), np.count_nonzero(counts)
+    if total < 1e-9 or documents == classes:
+        return 0.0
+    return 1 - within / total * (documents - 1) / (documents - classes)
+
+
+def _rank_in_class(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each document the share of its class that stands before it, and a random part of its own: within [0, 1)."""
+    by_class = np.argsort(labels, kind="stable")
+    counts = np.unique(labels, return_counts=True)[1]
+    rank = np.empty(len(labels))
+    rank[by_class] = np.concatenate([(np.arange(count) + rng.random(count)) / count for count in counts])
+    return rank
 
 
 def _split(order: np.ndarray, size: int) -> list[np.ndarray]:
