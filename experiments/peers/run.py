@@ -28,6 +28,7 @@ from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.batch import documents_batch
 from unrolled.train.environment import describe_environment
+from unrolled.train.recipe import Statistics, decide
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -63,7 +64,14 @@ class Row:
 
 def data() -> tuple[Any, Any, PreparedData]:
     """The config of the equal model, as composed and as checked, and its data."""
-    overrides = ["name=peers", "threads=1", "model=lstm", "model.shortcut=false", f"model.hidden_size={WIDTH}"]
+    overrides = [
+        "name=peers",
+        "recipe=fixed",
+        "threads=1",
+        "model=lstm",
+        "model.shortcut=false",
+        f"model.hidden_size={WIDTH}",
+    ]
     overrides += [f"embedding.embedding_dim={WIDTH}", "embedding.dropout=0", "embedding.word_dropout=0"]
     overrides += ["pooling=max", "pooling.dropout=0", f"data.max_tokens={LONGEST}", f"tbptt.batch_size={BATCH}"]
     overrides += ["optimizer=adam", "optimizer.lr=0.001", "callbacks.progress_bar=null", "trainer.accelerator=cpu"]
@@ -71,7 +79,9 @@ def data() -> tuple[Any, Any, PreparedData]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides)
     valid = checked(config)
-    return config, valid, prepare(valid.data, valid.text, valid.seed)
+    prepared = prepare(valid.data, valid.text, valid.seed)
+    decide(config, Statistics.of(prepared))
+    return config, checked(config), prepared
 
 
 def batches(lengths: np.ndarray[Any, Any], by_length: bool, count: int) -> list[np.ndarray[Any, Any]]:

@@ -41,6 +41,7 @@ from unrolled.tbptt.batch import Batch
 from unrolled.train.build import build, build_classifier, build_datamodule
 from unrolled.train.callbacks.speed import Speed
 from unrolled.train.environment import describe_environment
+from unrolled.train.recipe import Statistics, decide
 from unrolled.train.results import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -297,6 +298,8 @@ def measure(config: DictConfig, count: int, rounds: int) -> dict[str, Any]:
         torch.set_num_threads(valid.threads)
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     prepared = prepare(valid.data, valid.text, valid.seed)
+    decide(config, Statistics.of(prepared))
+    valid = checked(config)
     batches, making = sample(build_datamodule(prepared, valid), count + WARM_UP, clock)
     counted = batches[WARM_UP:]
     data = 1000 * sum(making[WARM_UP:]) / len(counted)
@@ -365,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     register_resolver()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        fixed = ["name=profile", "threads=1", "callbacks.progress_bar=null", "trainer.accelerator=cpu"]
+        fixed = ["name=profile", "recipe=fixed", "threads=1", "callbacks.progress_bar=null", "trainer.accelerator=cpu"]
         config = compose("config", [*fixed, *given.overrides])
     measured = measure(config, given.batches, given.rounds)
     table(measured).show()

@@ -31,6 +31,7 @@ SYNONYMS = {  # what people type first -> the key that exists
     "gpus": "trainer.devices",
     "layers": "model.num_layers",
     "learning_rate": "optimizer.lr",
+    "lr": "optimizer.lr",
     "patience": "callbacks.early_stopping.patience",
     "readout": "pooling",
     "steps": "trainer.max_steps",

@@ -38,6 +38,17 @@ NEEDED = {  # what only the user knows
     "data.train": "it names the training documents, a file or a directory, as data.train=my.csv",
     "data.path": "it names a data set of the hub, as stanfordnlp/imdb, or a directory",
 }
+AUTO = "auto"
+DECIDED: dict[str, Any] = {  # keys that the recipe decides where they are `auto`, and what stands for that until then
+    "tbptt.batch_size": 64,
+    "trainer.max_epochs": 1,
+    "callbacks.early_stopping.patience": 1,
+    "optimizer.lr": 0.001,
+    "callbacks.averaging.decay": 0.98,
+    "embedding.dropout": 0.0,
+    "embedding.word_dropout": 0.0,
+    "pooling.dropout": 0.0,
+}
 
 
 def require(holds: bool, key: str, value: Any, rule: str) -> None:
@@ -164,6 +175,7 @@ class Config:
     trainer: DictConfig
     name: str
     output_dir: str
+    recipe: DictConfig | None = None  # null once it has decided
     scheduler: DictConfig | None = None
     logger: DictConfig | None = None
     callbacks: DictConfig | None = None
@@ -186,9 +198,9 @@ class Config:
 
 
 TYPED = {"tbptt": TBPTTConfig, "checkpoint": CheckpointConfig, "text": TextConfig}
-OPTIONAL = ("scheduler", "logger")
+OPTIONAL = ("scheduler", "logger", "recipe")
 NETWORK = ("embedding", "model", "pooling")
-TRAINING = ("optimizer", "scheduler", "trainer", "logger")
+TRAINING = ("optimizer", "scheduler", "trainer", "logger", "recipe")
 GROUPS = (*NETWORK, *TRAINING)
 
 
@@ -208,11 +220,12 @@ def checked(config: DictConfig, to_train: bool = True) -> Config:
 
     to_train: check the groups that only training needs, too, whose classes take seconds to import.
 
-    A whole number where a fraction belongs becomes one in ``config`` itself, so that equal settings are equal.
+    A whole number where a fraction belongs becomes one in ``config`` itself, so that equal settings are equal. A key
+    that is still `auto` stays so there and has its value of `DECIDED` in the objects.
 
     Raises:
-        UserError: a key is not known or not set, a value has the wrong type or breaks a rule, or an interpolation
-            leads nowhere
+        UserError: a key is not known or not set, a value has the wrong type or breaks a rule, an interpolation leads
+            nowhere, or a key is `auto` and there is no recipe to decide it
     """
     keys = _composed(config)
     typed, objects = _without_torch(keys)
@@ -229,8 +242,13 @@ def checked(config: DictConfig, to_train: bool = True) -> Config:
 
 def _composed(config: DictConfig) -> dict[str, Any]:
     """The keys of ``config``, all known and set."""
+    if config.get("recipe") is None and (waiting := undecided(config)):
+        others = f" (and {', '.join(waiting[1:])})" if waiting[1:] else ""
+        raise UserError(
+            f"{waiting[0]}={AUTO}: recipe=null decides nothing; give a value{others}, or choose recipe=auto"
+        )
     try:
-        composed = OmegaConf.to_container(config, resolve=True)
+        composed = OmegaConf.to_container(stood_in(config), resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from error
     assert isinstance(composed, dict)
@@ -275,6 +293,19 @@ def _check_numbers(keys: Mapping[str, Any]) -> None:
     require(epochs is None or epochs == -1 or epochs >= 1, "trainer.max_epochs", epochs, rule)
 
 
+def undecided(config: DictConfig) -> list[str]:
+    """The keys of ``config`` that its recipe has to decide."""
+    return [key for key in DECIDED if OmegaConf.select(config, key, default=None) == AUTO]
+
+
+def stood_in(config: DictConfig) -> DictConfig:
+    """A copy of ``config`` with a value in place of each `auto`, with which one can try whether the rest is sound."""
+    copy = config.copy()
+    for key in undecided(config):
+        OmegaConf.update(copy, key, DECIDED[key])
+    return copy
+
+
 def _call_values(group: str, given: Any, name: str = "") -> dict[str, Any] | None:
     """The arguments of the call that ``given`` describes, checked; None stays None."""
     if given is None:
@@ -317,5 +348,5 @@ def _write(config: DictConfig, typed: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping):
             if value and OmegaConf.is_dict(config.get(key)):
                 _write(config[key], value)
-        elif not isinstance(value, list) and type(config[key]) is not type(value):
+        elif not isinstance(value, list) and type(config[key]) is not type(value) and config[key] != AUTO:
             config[key] = value

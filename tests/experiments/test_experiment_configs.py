@@ -5,14 +5,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from tests.conftest import ROOT
 from tests.experiments.script import STUDIES, load
+
+from unrolled.studies.trainings import ALWAYS
+from unrolled.train.recipe import Statistics, decide
 
 Compose = Callable[..., DictConfig]
 
 chunk_length, schedules = load("chunk_length"), load("schedules")
 memory_probe, truncation_bias = load("memory_probe"), load("truncation_bias")
+RECIPE = next(each for each in ALWAYS if each.startswith("recipe="))  # of all studies
 WAYS = {  # what a column of the memory probe adds to a row
     "truncated": (),
     "exact": ("tbptt=exact100", "tbptt.memory=retain"),
@@ -28,8 +33,17 @@ def settings(config: DictConfig) -> Any:
     return OmegaConf.to_container(config, resolve=True)
 
 
+def as_trained(config: DictConfig) -> Any:
+    """With the values of its recipe, which must be the same for a small and a large corpus."""
+    small, large = config.copy(), config.copy()
+    decide(small, Statistics(10, 10**4, 1000, 20, 2, 5))
+    decide(large, Statistics(10**6, 10**8, 100, 10**6, 100, 50))
+    assert settings(small) == settings(large)
+    return settings(small)
+
+
 def agree(compose: Compose, experiment: tuple[str, ...], study: tuple[str, ...]) -> None:
-    ours, theirs = compose("name=x", *experiment), compose("name=x", *study)
+    ours, theirs = compose("name=x", *experiment), compose("name=x", RECIPE, *study)
     assert settings(ours) == settings(theirs)
 
 
@@ -84,7 +98,7 @@ def test_truncation_bias(compose_config: Compose) -> None:
 def test_newsgroups_is_what_the_readme_reports(file: str, seed: int, compose_config: Compose) -> None:
     """Every setting of the published run that still has its name has its value."""
     recorded = json.loads((STUDIES / "newsgroups" / file).read_text())["config"]
-    ours = settings(compose_config("name=x", "experiment=newsgroups", f"seed={seed}"))
+    ours = as_trained(compose_config("name=x", "experiment=newsgroups", f"seed={seed}"))
     same = 0
     for group in ("data", "text", "embedding", "model", "tbptt", "optimizer", "scheduler", "trainer", "checkpoint"):
         assert isinstance(recorded[group], Mapping)
@@ -94,6 +108,35 @@ def test_newsgroups_is_what_the_readme_reports(file: str, seed: int, compose_con
                 same += 1
     assert same > 50
     assert (ours["seed"], ours["label_smoothing"]) == (recorded["seed"], recorded["label_smoothing"])
+
+
+@pytest.mark.parametrize("experiment", [file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml")])
+def test_what_no_published_row_changes_is_what_it_was_when_it_was_trained(
+    experiment: str, compose_config: Compose
+) -> None:
+    """The defaults of that time, before there were recipes, wherever neither the row nor a choice it makes differs."""
+    config = as_trained(compose_config("name=x", f"experiment={experiment}"))
+    text = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text()
+    if experiment.startswith("memory_probe_"):
+        text = (ROOT / "conf" / "experiment" / "memory_probe.yaml").read_text()
+    own = yaml.safe_load(text)
+    for group, section, key, value in (
+        ("tbptt", (), "batch_size", 64),
+        ("trainer", (), "max_epochs", 5),
+        ("optimizer", (), "lr", 0.005),
+        ("embedding", (), "dropout", 0.3),
+        ("embedding", (), "word_dropout", 0.3),
+        ("pooling", (), "dropout", 0.5),
+        ("callbacks", ("early_stopping",), "patience", None),
+        ("callbacks", ("averaging",), "decay", 0.98),
+    ):
+        given, found = own.get(group) or {}, config[group]
+        for name in section:
+            given, found = given.get(name, {}), found[name]
+        if given is None:  # a callback that the row leaves out
+            assert found is None
+        else:
+            assert found[key] == given.get(key, value), (group, *section, key)
 
 
 def test_every_experiment_is_tested_here() -> None:

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
-from unrolled.config import checked
+from unrolled.config import checked, stood_in
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.errors import UserError
 from unrolled.train.build import build, build_classifier, build_datamodule
@@ -40,7 +40,7 @@ def built(table: Path, *overrides: str) -> tuple[Classifier, PreparedData]:
     )
     valid = checked(config)
     prepared = prepare(valid.data, valid.text, valid.seed)
-    return build_classifier(config, valid, prepared), prepared
+    return build_classifier(stood_in(config), valid, prepared), prepared
 
 
 def test_balanced_weights_give_every_class_the_same_part_of_the_loss(table: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import DictConfig
 from tests.conftest import QUICK, program
 
-from unrolled.config import checked
+from unrolled.config import checked, stood_in
 from unrolled.data.prepare import prepare
 from unrolled.train import estimate as module
 from unrolled.train.build import build_classifier, build_datamodule
@@ -30,7 +30,7 @@ def estimated(
 
     def run(*overrides: str, seconds: Callable[[int], float] = lambda positions: 2.0) -> Estimate:
         files = (f"data.train={tmp_path / 'table.csv'}", f"data.cache_dir={tmp_path / 'cache'}")
-        config = compose_config("name=test", "data=csv", *files, *small, "threads=1", *overrides)
+        config = stood_in(compose_config("name=test", "data=csv", *files, *small, "threads=1", *overrides))
         valid = checked(config)
         prepared = prepare(valid.data, valid.text, valid.seed, quiet=True)
         data = build_datamodule(prepared, valid)

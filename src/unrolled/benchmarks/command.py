@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _show_threads(found)
     else:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            overrides = ["name=overhead", f"threads={given.threads}", "callbacks.progress_bar=null", *given.overrides]
-            config = compose("config", overrides)
+            fixed = ["name=overhead", "recipe=fixed", f"threads={given.threads}", "callbacks.progress_bar=null"]
+            config = compose("config", [*fixed, *given.overrides])
         measured = overhead.measure(config, given.overhead_steps, given.repetitions)
         found = measured
         for clock in ("wall", "cpu"):

@@ -21,6 +21,7 @@ from unrolled.data.prepare import prepare
 from unrolled.tbptt.batch import Batch
 from unrolled.train.build import build, build_classifier, build_datamodule
 from unrolled.train.callbacks.speed import Speed
+from unrolled.train.recipe import Statistics, decide
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def measure(config: DictConfig, steps: int, repetitions: int) -> dict[str, objec
     if valid.threads is not None:
         torch.set_num_threads(valid.threads)
     prepared = prepare(valid.data, valid.text, valid.seed)
+    decide(config, Statistics.of(prepared))
+    valid = checked(config)
     data = build_datamodule(prepared, valid)
     schedule = data.train_schedule()
     chosen = schedule.batches(0)

@@ -13,7 +13,7 @@ from unrolled.errors import UserError
 from unrolled.train.results import RESULTS_FILE, RunResult, load_result
 
 ROOT = Path(__file__).resolve().parents[3]
-ALWAYS = ("threads=1", "callbacks.progress_bar=null", "callbacks.examples=null")
+ALWAYS = ("threads=1", "recipe=fixed", "callbacks.progress_bar=null", "callbacks.examples=null")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from unrolled.config import Config
+from unrolled.config import Config, stood_in
 from unrolled.data.prepare import PreparedData
 from unrolled.data.vectors import Vectors
 from unrolled.errors import UserError
@@ -36,12 +36,14 @@ def check_buildable(config: DictConfig) -> None:
 
     Raises UserError with what the library says.
     """
+    config = stood_in(config)
     with torch.device("meta"):
         _parts(config, vocabulary_size=3)
     optimizer = build("optimizer", config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
     if config.scheduler is not None:
         build("scheduler", config.scheduler)(optimizer, total_steps=10)
     build("trainer", config.trainer, logger=False, enable_checkpointing=False)
+    build("recipe", config.get("recipe"))
 
 
 def build_network(config: DictConfig, checked: Config, prepared: PreparedData) -> Network:

@@ -65,6 +65,7 @@ class RunResult:
     config: dict[str, Any] = field(default_factory=dict)  # resolved
     config_hash: str = ""
     config_hash_without_seed: str = ""
+    asked_hash: str = ""  # of the config as composed, where keys that a recipe decides are `auto`
     format: int = FORMAT
     directory: Path = field(default_factory=Path)  # where it was read from; not in the file
 
@@ -74,6 +75,12 @@ class RunResult:
         path = self.directory / RESULTS_FILE
         write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return path
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Record the settings that the run goes by."""
+        self.config = dict(config)
+        self.config_hash = config_hash(config)
+        self.config_hash_without_seed = config_hash(config, (*WITHOUT_EFFECT, "seed"))
 
     def relative(self, path: Path) -> str:
         """``path`` as seen from the run's directory, where it lies inside; a run can then be moved."""
@@ -124,14 +131,14 @@ def recorded_run(
         name=name,
         directory=directory,
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
-        config=dict(config),
-        config_hash=config_hash(config),
-        config_hash_without_seed=config_hash(config, (*WITHOUT_EFFECT, "seed")),
+        asked_hash=config_hash(config),
         **known,
     )
+    result.configure(config)
     began, earlier, refused = time.perf_counter(), 0.0, False
     if before is not None:
         result.resumed = [*before.resumed, result.started]
+        result.asked_hash = before.asked_hash
         result.started = before.started
         result.wall_time_s = earlier = before.wall_time_s or 0.0
     result.write()

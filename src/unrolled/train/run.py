@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from rich.console import Console
 
-from unrolled.config import Config, checked
+from unrolled.config import Config, checked, stood_in
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
@@ -39,6 +39,7 @@ from unrolled.train.devices import check_launcher, global_rank, launch_processes
 from unrolled.train.disk import disk_full_error
 from unrolled.train.environment import describe_environment
 from unrolled.train.estimate import estimate
+from unrolled.train.recipe import Statistics, decide, described
 from unrolled.train.results import (
     TOKENIZER_FILE,
     VOCABULARY_FILE,
@@ -100,7 +101,7 @@ def train(config: DictConfig) -> float | None:
     check_launcher(config.trainer.get("devices"))
     _silence_libraries()
     check_buildable(config)
-    build_callbacks(config)
+    build_callbacks(stood_in(config))
 
     _choose_text(config, valid, console := Console(quiet=global_rank() > 0))
     if before is None:
@@ -127,7 +128,7 @@ def train(config: DictConfig) -> float | None:
     known["implementation"] = settings["model"].get("implementation", "")
     keep_refused = sweeping or before is not None  # a row of the sweep, or a run that had begun
     with _recorded(directory, settings, valid.name, root, before, keep_refused=keep_refused, **known) as result:
-        warning = _fit_and_test(config, valid, result, before, settings, console)
+        warning = _fit_and_test(config, valid, result, before, console)
     if global_rank() == 0:
         remove_resume_points(directory / "checkpoints")
     print_runs([result], _shown(root), console)
@@ -160,7 +161,7 @@ def _root(directory: Path, sweeping: bool) -> Path:
 
 def _dry_run(config: DictConfig, valid: Config, console: Console) -> None:
     """Show the data, the model and how long its training will take, and train nothing."""
-    prepared = _prepare(valid)
+    prepared, valid = _prepare_and_decide(config, valid, console)
     model = _build_and_show(config, valid, prepared, console)
     console.print(str(estimate(config, model, build_datamodule(prepared, valid))), highlight=False, soft_wrap=True)
     console.print("dry run: everything fits together; to train, give the command without dry_run=true")
@@ -171,15 +172,17 @@ def _fit_and_test(
     valid: Config,
     result: RunResult,
     before: RunResult | None,
-    settings: dict[str, Any],
     console: Console,
 ) -> str | None:
     """Train, test the best weights and fill in ``result``; returns a warning where the model has learned nothing."""
     directory = result.directory
     first = global_rank() == 0
-    prepared = _prepare(valid)
+    prepared, valid = _prepare_and_decide(config, valid, console)
+    settings = plain(config)
+    result.configure(settings)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
+        result.write()  # what the recipe has decided holds for a run that is killed and resumed, too
         prepared.vocabulary.save(directory / VOCABULARY_FILE)
         write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
     model = _build_and_show(config, valid, prepared, console)
@@ -266,17 +269,24 @@ def _resume_command(directory: Path) -> str:
     return f"python train.py {shlex.quote(f'resume={_shown(directory)}')} (continues from {begin})"
 
 
-def _prepare(valid: Config) -> PreparedData:
+def _prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> tuple[PreparedData, Config]:
+    """Prepare and show the data, and let the recipe put its values into ``config``, which is checked again."""
     _reset_process(valid)
     try:
-        return prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
+        prepared = prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
     except UserError as error:
         raise RefusedDataError(str(error)) from error
+    print_data(prepared.summary, console)
+    if config.recipe is not None:
+        decided = decide(config, Statistics.of(prepared))
+        if decided:
+            name = HydraConfig.get().runtime.choices["recipe"]
+            console.print(described(name, decided), highlight=False, soft_wrap=True)
+    return prepared, checked(config)
 
 
 def _build_and_show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
-    """Build the model and show what it is and what the data are."""
-    print_data(prepared.summary, console)
+    """Build the model and show what it is."""
     model = build_classifier(config, valid, prepared)
     parameters = count_parameters(model)
     parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")

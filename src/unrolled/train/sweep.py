@@ -93,13 +93,16 @@ def preserved_state(jobs: int = 1) -> Iterator[None]:
 
 
 def finished_run(root: Path, config: Mapping[str, Any]) -> RunResult | None:
-    """The newest run under ``root`` that ended well with this very configuration, seed included."""
+    """The newest run under ``root`` that ended well and was given this very configuration, seed included.
+
+    ``config`` is as composed: what a recipe would decide is `auto` here, and was so when the run was started.
+    """
     wanted = config_hash(config)
     try:
         runs = find_runs([root])
     except UserError:
         return None  # nothing has run yet
-    return next((run for run in reversed(runs) if run.status == "ok" and run.config_hash == wanted), None)
+    return next((run for run in reversed(runs) if run.status == "ok" and run.asked_hash == wanted), None)
 
 
 def skip_finished(root: Path, config: Mapping[str, Any], directory: Path) -> RunResult | None:
