@@ -123,7 +123,7 @@ def test_submitit_runs_a_sweep_in_a_process_of_its_own(tmp_path) -> None:
     command = ["hydra/launcher=submitit_local", "model.proj_size=16", f"output_dir={tmp_path}"]
     done = program("train.py", "-m", *TINY, *command)
     assert done.returncode == 0, done.stderr
-    assert "1 jobs: 1 done now" in done.stdout
+    assert "1 job: 1 done now" in done.stdout
     (run,) = find_runs([tmp_path])
     assert run.status == "ok"
     assert run.config["model"]["proj_size"] == 16
