@@ -54,15 +54,19 @@ class Texts(Source):
 @pytest.mark.parametrize(
     ("texts", "kind", "said"),
     [
-        (ENGLISH, "words", ""),
-        ([*ENGLISH, *TOKEN], "words", ""),
-        ([], "words", ""),
-        (["", " \n"], "words", ""),
-        (KOREAN, "words", ""),
-        (RUSSIAN, "words", ""),
-        (DIVIDED, "words", ""),
-        (["I learned that 雨 means rain and 木 means tree."] * 3, "words", ""),
-        (CHINESE, "characters", "text: the texts have no blanks between words (Chinese): read as characters; text=w"),
+        (ENGLISH, "wordpunct", ""),
+        ([*ENGLISH, *TOKEN], "wordpunct", ""),
+        ([], "wordpunct", ""),
+        (["", " \n"], "wordpunct", ""),
+        (KOREAN, "wordpunct", ""),
+        (RUSSIAN, "wordpunct", ""),
+        (DIVIDED, "wordpunct", ""),
+        (["I learned that 雨 means rain and 木 means tree."] * 3, "wordpunct", ""),
+        (
+            CHINESE,
+            "characters",
+            "text: the texts have no blanks between words (Chinese): read as characters; text=wordp",
+        ),
         (["", *CHINESE[2:3]], "characters", "(Chinese)"),
         (JAPANESE, "characters", "(Japanese)"),
         (THAI, "characters", "(Thai)"),
@@ -70,8 +74,12 @@ class Texts(Source):
         (KHMER, "characters", "(Khmer)"),
         (BURMESE, "characters", "(Burmese)"),
         (ENGLISH * 4 + CHINESE * 5, "characters", "text: 56% of the texts have no blanks between words (Chinese): all"),
-        (ENGLISH * 4 + CHINESE, "words", "20% of the texts have no blanks between words (Chinese): all are read as w"),
-        (ENGLISH * 10 + JAPANESE, "words", ""),
+        (
+            ENGLISH * 4 + CHINESE,
+            "wordpunct",
+            "20% of the texts have no blanks between words (Chinese): all are read as w",
+        ),
+        (ENGLISH * 10 + JAPANESE, "wordpunct", ""),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
@@ -92,7 +100,7 @@ def test_no_more_than_the_beginning_is_looked_at() -> None:
     assert choose_text(source)[0] == "characters"
 
 
-@pytest.mark.parametrize(("texts", "kind"), [(ENGLISH, "words"), (CHINESE, "characters")])
+@pytest.mark.parametrize(("texts", "kind"), [(ENGLISH, "wordpunct"), (CHINESE, "characters")])
 def test_auto_gives_the_tokens_of_what_it_chose_from_the_same_entry_of_the_cache(
     texts: list[str], kind: str, tmp_path: Path
 ) -> None:

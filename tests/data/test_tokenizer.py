@@ -39,9 +39,29 @@ def test_words_are_those_of_basic_english(text: str) -> None:
     assert build_tokenizer("words")(text) == basic_english_by_character(text)
 
 
+def test_what_becomes_of_numbers_addresses_emoticons_negations_and_capitals() -> None:
+    """As experiments/text_treatment/README.md has it."""
+    text = "Don't pay 3.50: see http://a.org/x?y=1 ;-) @Ann"
+    words = "don ' t pay 3 . 50 see http //a . org/x ? y=1 - ) @ann"
+    wordpunct = "don ' t pay 3 . 50 : see http : / / a . org / x ? y = 1 ; - ) @ ann"
+    assert build_tokenizer("words")(text) == words.split()
+    assert build_tokenizer("wordpunct")(text) == wordpunct.split()
+
+
 def test_words_of_the_example_in_the_documentation_of_torchtext() -> None:
     text = "You can now install TorchText using pip!"
     assert build_tokenizer("words")(text) == ["you", "can", "now", "install", "torchtext", "using", "pip", "!"]
+
+
+@given(
+    st.lists(st.one_of(marks, st.text(max_size=4), st.sampled_from(["हिन्दी", "e\u0301", "_", "€", "٣"]))).map("".join)
+)
+def test_each_mark_and_symbol_is_a_token_and_accents_stay_in_their_word(text: str) -> None:
+    spaced = []
+    for character in text.lower().replace("<br />", " "):
+        mark = unicodedata.category(character)[0] in "PS" and character != "_" and not character.isalnum()
+        spaced.append(f" {character} " if mark else character)
+    assert build_tokenizer("wordpunct")(text) == "".join(spaced).split()
 
 
 @given(st.text())

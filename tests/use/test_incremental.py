@@ -12,7 +12,7 @@ TEXTS = st.lists(
 
 
 @pytest.mark.parametrize("normalization", [None, "NFC", "NFKD"])
-@pytest.mark.parametrize("kind", ["words", "whitespace", "characters", "bytes"])
+@pytest.mark.parametrize("kind", ["words", "wordpunct", "whitespace", "characters", "bytes"])
 @given(parts=TEXTS)
 @example(parts=["<BR", '"', " />"])  # the double quote vanishes before line breaks are looked for
 @example(parts=['<"b"', 'r""', "", " />x"])

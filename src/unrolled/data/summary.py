@@ -162,7 +162,7 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
             f"of {smallest!r}; look at macro F1 rather than accuracy"
         )
     unspaced = summary["unspaced_share"] > UNSPACED_SHARE
-    if summary["tokenizer"] in ("words", "whitespace") and (
+    if summary["tokenizer"] in ("words", "wordpunct", "whitespace") and (
         unspaced or summary["characters_per_token"] > CHARACTERS_PER_TOKEN
     ):
         found.append(

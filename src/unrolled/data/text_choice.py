@@ -7,7 +7,11 @@ from itertools import islice
 from unrolled.data.sources.source import Notes, Source
 
 AUTO = "auto"
-DOCUMENTS, CHARACTERS = 1_000, 500  # that are looked at: the first documents of train, the beginning of each
+WORDS, CHARACTERS = "wordpunct", "characters"
+DOCUMENTS, BEGINNING = (
+    1_000,
+    500,
+)  # documents and characters that are looked at: the first documents of train, the beginning of each
 UNSPACED_SHARE = 0.3  # of a text's characters, and of all texts, from which on there are no blanks between words
 CHARACTERS_PER_BLANK = 8  # in scripts without blanks fewer mean that blanks were put between the words all the same
 NOTICED_SHARE = 0.05  # of the texts from which on those without blanks are worth a word though all are read as words
@@ -37,7 +41,7 @@ def choose_text(source: Source) -> tuple[str, str]:
     texts = unspaced = characters = blanks = 0
     languages: Counter[str] = Counter()
     for document in islice(source.documents("train", Notes()), DOCUMENTS):
-        text = document.text[:CHARACTERS].strip()
+        text = document.text[:BEGINNING].strip()
         texts += bool(text)
         if text.isascii():
             continue
@@ -48,13 +52,13 @@ def choose_text(source: Source) -> tuple[str, str]:
             blanks += len(_DIVIDED.findall(text))
             languages.update({language: len(script.findall(text)) for language, script in _OF.items()})
     if unspaced <= NOTICED_SHARE * texts or characters < CHARACTERS_PER_BLANK * blanks:
-        return "words", ""
+        return WORDS, ""
     if languages["Japanese"] > 0.1 * languages["Chinese"]:
         languages["Chinese"] = 0
     share = unspaced / texts
     which = "the" if share > 0.95 else f"{share:.0%} of the"
-    kind, other = ("characters", "words") if share > UNSPACED_SHARE else ("words", "characters")
+    kind, other = (CHARACTERS, WORDS) if share > UNSPACED_SHARE else (WORDS, CHARACTERS)
     return kind, (
         f"text: {which} texts have no blanks between words ({languages.most_common(1)[0][0]}): "
-        f"{'' if which == 'the' else 'all are '}read as {kind}; text={other} to change it"
+        f"{'' if which == 'the' else 'all are '}read as {'words' if kind == WORDS else kind}; text={other} to change it"
     )

@@ -1,5 +1,6 @@
-"""Tokenizers that need no training: words, white space, characters and bytes."""
+"""Tokenizers that need no training: two of words, white space, characters and bytes."""
 
+import re
 import unicodedata
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -62,6 +63,32 @@ class Words(Tokenizer):
         return text.replace(";", " ").replace(":", " ").split()
 
 
+class _Apart(dict[str, str]):
+    """A character that is no letter, digit or blank, with blanks around it if it is a punctuation mark or a symbol."""
+
+    def __missing__(self, character: str) -> str:
+        # Accents and vowel signs, as Hindi has, are neither: they stay in their word.
+        apart = unicodedata.category(character)[0] in "PS"
+        self[character] = f" {character} " if apart else character
+        return self[character]
+
+
+class WordPunct(Tokenizer):
+    """Lower-case words, and each punctuation mark and symbol a token of its own (the line break <br /> separates).
+
+    Numbers are words: 3.5 is three tokens. Addresses, emoticons and "don't" fall into words and marks. The same rule
+    as BERT's basic tokenizer (Devlin et al., 2019), which also strips accents.
+    """
+
+    kind = "wordpunct"
+    _OTHER = re.compile(r"[^\w\s]")
+    _APART = _Apart()
+
+    def tokenize(self, text: str) -> list[str]:
+        apart = self._APART
+        return self._OTHER.sub(lambda match: apart[match[0]], text.lower().replace("<br />", " ")).split()
+
+
 class Whitespace(Tokenizer):
     """What stands between white space, unchanged: for texts that are tokens already."""
 
@@ -91,7 +118,7 @@ class Bytes(Tokenizer):
         return [self._NAMES[byte] for byte in text.encode("utf-8", errors="replace")]
 
 
-TOKENIZERS: dict[str, type[Tokenizer]] = {cls.kind: cls for cls in (Words, Whitespace, Characters, Bytes)}
+TOKENIZERS: dict[str, type[Tokenizer]] = {cls.kind: cls for cls in (Words, WordPunct, Whitespace, Characters, Bytes)}
 
 
 #: Kinds that must be trained first (`data.subword`).

@@ -22,7 +22,7 @@ from unrolled.config import Config, checked, stood_in
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
-from unrolled.data.text_choice import AUTO, choose_text
+from unrolled.data.text_choice import AUTO, WORDS, choose_text
 from unrolled.errors import RefusedDataError, UserError
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
 from unrolled.train.callbacks.build import build_callbacks
@@ -147,7 +147,7 @@ def _choose_text(config: DictConfig, valid: Config, console: Console) -> None:
         source.fetch(cache_directory(valid.data.cache_dir))
         kind, said = choose_text(source)
     except UserError:  # preparing the data meets it again, where it is recorded
-        kind, said = "words", ""
+        kind, said = WORDS, ""
     config.text.kind = valid.text.kind = kind
     if said:
         console.print(said, highlight=False, markup=False, soft_wrap=True)
