@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import QUICK, ROOT, program
 from unrolled.cli import choices, default_choices
+from unrolled.data.readers.columns import LABEL_NAMES, TEXT_NAMES
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
@@ -136,3 +137,17 @@ def test_the_examples_of_ones_own_train_together(tmp_path: Path) -> None:
 def test_every_python_example_runs(code: str, trained: Path) -> None:
     runs = trained.parent.parent
     exec(compile(code.replace("runs/latest", str(runs / "latest")), "README.md", "exec"), {})  # noqa: S102
+
+
+def test_relative_links_lead_to_files() -> None:
+    pages = [ROOT / "README.md", *ROOT.glob("experiments/*/README.md")]
+    links = [page.parent / link for page in pages for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())]
+    assert len(links) > 10
+    assert not [link for link in links if not link.exists()]
+
+
+def test_the_usual_names_of_columns_are_those_that_are_found() -> None:
+    section = README[README.index("The columns are found by themselves") : README.index("; for the class `label`")]
+    assert tuple(re.findall(r"`(\w+)`", section)) == TEXT_NAMES
+    section = README[README.index("; for the class `label`") : README.index("The first of a list that is there wins")]
+    assert tuple(re.findall(r"`(\w+)`", section)) == LABEL_NAMES

@@ -114,7 +114,7 @@ def train_command(conf: Path) -> None:
     except ValueError as error:
         if "No trials are completed" not in str(error):  # what optuna says when it has nothing to choose from
             raise
-        stop(UserError("every trial of the search failed; the message of each stands above"))
+        stop(UserError("every trial of the search failed; their messages are above"))
 
 
 def run_task(config: "DictConfig") -> float | None:

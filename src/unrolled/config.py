@@ -127,7 +127,7 @@ class TBPTTConfig:
         self._require(self.carry or self.k1 == self.k2, "k1", rule)
         rule = "a stream steps after every chunk, so its gradient is truncated; choose tbptt.schedule=documents"
         self._require(self.gradient == "truncated", "gradient", rule)
-        rule = "a stream holds the activations of one chunk already; choose tbptt.memory=auto"
+        rule = "a stream holds the activations of one chunk only; choose tbptt.memory=auto"
         self._require(self.memory != "recompute", "memory", rule)
 
     def _check_documents(self) -> None:
@@ -142,7 +142,9 @@ class TBPTTConfig:
             rule = "with tbptt.chunk_len=null a document is one chunk, of which all is needed; set tbptt.chunk_len"
             self._require(self.memory != "recompute", "memory", rule)
         if self.gradient == "exact":
-            self._require(self.carry, "carry", "without a carry no gradient can cross; use tbptt.gradient=truncated")
+            self._require(
+                self.carry, "carry", "without a carried state no gradient can cross; use tbptt.gradient=truncated"
+            )
 
 
 @dataclass

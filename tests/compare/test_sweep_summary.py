@@ -23,7 +23,7 @@ def test_the_summary_has_every_job(record, tmp_path) -> None:
     out = io.StringIO()
     assert print_summary(read, Console(file=out, width=200)) == 1
     text = out.getvalue()
-    assert "3 jobs: 1 done now, 1 finished before and not done again, 1 failed" in text
+    assert "3 jobs: 1 finished now, 1 already finished, 1 failed" in text
     assert "job 2 (model=rnn): model.dropout=2: a share" in text
     assert "lstm" in text
     assert "gru" in text

@@ -135,7 +135,7 @@ def test_unknown_tokens_imbalance_duplicates_and_a_text_without_spaces_are_warne
     assert "tokens of train are unknown; raise text.max_size" in warnings(TextConfig(max_size=3))
     rare = [[f"rare{number}", "rare"] for number in range(2)]
     assert "documents of 'class 0' and 2 of 'rare'; look at macro F1" in warnings(train=200, extra=rare)
-    assert "texts of train occur there more than once" in warnings(extra=[["twice", "class 0"]] * 6)
+    assert "texts of train occur more than once" in warnings(extra=[["twice", "class 0"]] * 6)
     chinese = [["春眠不觉晓处处闻啼鸟" * 9 + str(number), "class 0"] for number in range(40)]
     assert "text=words does not fit, choose text=characters" in warnings(extra=chinese)
     assert "does not fit" not in warnings(TextConfig(kind="characters"), extra=chinese)

@@ -41,7 +41,7 @@ def test_runs_are_done_once_and_their_records_come_in_order(tmp_path: Path) -> N
 
     more = Training("seed_1", (*TINY, "seed=1", "model.hidden_size=5"))
     again = train_all([*trainings, more], tmp_path, say=said.append)
-    assert said[2] == "finished before, not done again: 2 of 3 runs"
+    assert said[2] == "already finished, not run again: 2 of 3 runs"
     assert [(result.directory / "results.json").stat().st_mtime_ns for result in again[:2]] == written
     assert again[2].config["model"]["hidden_size"] == 5, "the same name with other settings is another run"
     assert again[2].directory != again[0].directory

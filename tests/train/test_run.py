@@ -167,7 +167,7 @@ def test_texts_without_blanks_are_read_as_characters_and_recorded_as_if_that_had
     said = output.read_text()
     line = "text: the texts have no blanks between words (Chinese): read as characters; text=wordpunct to change it"
     assert 0 < said.index(line) < said.index("vocabulary of")
-    assert "2 jobs: 1 done now, 1 finished before and not done again" in said, "the two are one configuration"
+    assert "2 jobs: 1 finished now, 1 already finished" in said, "the two are one configuration"
     (result,) = (tmp_path / "runs").rglob("results.json")
     config = json.loads(result.read_text())["config"]
     assert (config["text"]["kind"], config["choices"]["text"]) == ("characters", "characters")

@@ -85,14 +85,14 @@ def test_a_sweep_goes_on_after_a_failure_and_does_not_repeat_what_is_done(tmp_pa
     command += ["model=lstmp", "model.proj_size=16,99,8"]
     first = program(*command)
     assert first.returncode == 1, first.stderr
-    assert "3 jobs: 2 done now, 1 failed" in first.stdout
+    assert "3 jobs: 2 finished now, 1 failed" in first.stdout
     assert "model.proj_size=99: must be smaller than model.hidden_size=32" in first.stdout
     assert "Traceback" not in first.stdout + first.stderr
     done = find_runs([tmp_path])
     assert [run.status for run in done] == ["ok", "ok"]
     second = program(*command)
     assert second.returncode == 1
-    assert "3 jobs: 0 done now, 2 finished before and not done again, 1 failed" in second.stdout
+    assert "3 jobs: 0 finished now, 2 already finished, 1 failed" in second.stdout
     assert [run.directory for run in find_runs([tmp_path])] == [run.directory for run in done]
     assert load_result(tmp_path / "latest").directory == done[-1].directory
 
@@ -107,7 +107,7 @@ def test_jobs_run_side_by_side_with_joblib(tmp_path) -> None:
     ]
     done = program("train.py", "-m", *TINY, *command, f"output_dir={tmp_path / 'runs'}")
     assert done.returncode == 1, done.stderr
-    assert "3 jobs: 2 done now, 1 failed" in done.stdout
+    assert "3 jobs: 2 finished now, 1 failed" in done.stdout
     assert FAILING in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert {path.name for path in (tmp_path / "met").glob("*.met")} == {"0.met", "1.met", "2.met"}
@@ -123,7 +123,7 @@ def test_submitit_runs_a_sweep_in_a_process_of_its_own(tmp_path) -> None:
     command = ["hydra/launcher=submitit_local", "model.proj_size=16", f"output_dir={tmp_path}"]
     done = program("train.py", "-m", *TINY, *command)
     assert done.returncode == 0, done.stderr
-    assert "1 job: 1 done now" in done.stdout
+    assert "1 job: 1 finished now" in done.stdout
     (run,) = find_runs([tmp_path])
     assert run.status == "ok"
     assert run.config["model"]["proj_size"] == 16

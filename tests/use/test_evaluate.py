@@ -90,7 +90,7 @@ def test_mistakes_are_user_errors(trained, tmp_path) -> None:
     (tmp_path / "other.csv").write_text("text,label\nsomething,unheard of\n")
     with pytest.raises(UserError, match="record 1 has the class 'unheard of', which the model does not know"):
         main([f"run={trained}", f"data.test={tmp_path / 'other.csv'}"])
-    with pytest.raises(UserError, match="the ending tells no format"):
+    with pytest.raises(UserError, match="the ending does not tell the format"):
         main([f"run={trained}", f"data.test={tmp_path / 'other.doc'}"])
     with pytest.raises(UserError, match="is not a run"):
         main([f"run={tmp_path}"])

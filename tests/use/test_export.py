@@ -70,7 +70,7 @@ def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
             reading.feed(" ".join(words[i] for i in ids[begin : begin + 7]) + " ")
             np.testing.assert_allclose(run_onnx(directory, ids[: begin + 7], 7), reading.proba, atol=1e-5)
         np.testing.assert_allclose(run_onnx(directory, ids, 7), reading.proba, atol=1e-5)
-    np.testing.assert_allclose(_by_readme(tmp_path, documents), run.model.predict_proba(DOCUMENTS), atol=1e-5)
+    np.testing.assert_allclose(_by_readme(tmp_path, run.model.classes_), run.model.predict_proba(DOCUMENTS), atol=1e-5)
     vocabulary = (directory / "vocabulary.txt").read_text().splitlines()
     assert vocabulary[documents[2][0]] == "oil"
     assert (directory / "labels.txt").read_text().splitlines() == run.model.classes_.tolist()
@@ -81,34 +81,29 @@ def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
         export_onnx(run, directory / "labels.txt")
 
 
-def _by_readme(directory: Path, documents: list[np.ndarray]) -> np.ndarray:
-    """Probabilities [N, C] by the README's own lines, in a process that can import neither torch nor unrolled."""
-    (loop,) = re.findall(r"```\w+\n(session = onnxruntime.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    np.savez(directory / "documents.npz", *documents)
+def _by_readme(directory: Path, classes: np.ndarray) -> np.ndarray:
+    """Probabilities [N, C] of ``DOCUMENTS`` by the README's own lines, in a process that cannot import torch."""
+    (code,) = re.findall(r"```\w+\n(import json, numpy, onnxruntime.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     program = f"""
-import json, sys
-sys.modules.update(torch=None, unrolled=None)
-import numpy, onnxruntime
-size = json.load(open("export/model.json"))["chunk_len"]
-found = []
-for ids in numpy.load("documents.npz").values():
-    chunks = []
-    for begin in range(0, max(len(ids), 1), size):
-        part = ids[begin : begin + size]
-        tokens = numpy.zeros((size, 1), dtype=numpy.int64)
-        tokens[: len(part), 0] = part
-        chunks.append((tokens, numpy.array([len(part)])))
-    exec({loop!r})
+import sys
+sys.modules.update(torch=None)
+found, labels = [], []
+for text in {DOCUMENTS!r}:
+    exec({code!r})
     found.append(probabilities[0])
+    labels.append(label)
 numpy.save("found.npy", numpy.stack(found))
+numpy.save("labels.npy", labels)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=directory, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return np.load(directory / "found.npy")
+    found = np.load(directory / "found.npy")
+    assert np.load(directory / "labels.npy").tolist() == classes[found.argmax(axis=1)].tolist()
+    return found
 
 
 def test_mistakes_are_user_errors(trained, tmp_path) -> None:
-    with pytest.raises(UserError, match="format=torch: there is onnx only"):
+    with pytest.raises(UserError, match="format=torch: onnx is the only format"):
         main([f"run={trained}", "format=torch"])
     with pytest.raises(UserError, match="chunk=0: a whole number"):
         main([f"run={trained}", "chunk=0"])

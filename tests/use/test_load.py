@@ -53,7 +53,7 @@ def test_a_configuration_of_another_version_says_so(copied) -> None:
     content = json.loads((copied / "results.json").read_text())
     content["config"]["tbptt"]["unheard_of"] = 1
     change(copied, config=content["config"])
-    with pytest.raises(UserError, match=r"is not one of this version .*unheard_of"):
+    with pytest.raises(UserError, match=r"was written by another version .*unheard_of"):
         load_run(copied)
 
 

@@ -95,7 +95,7 @@ def test_lines_go_through_a_pipe(trained) -> None:
         ("text,n\na\n", [], r"record 1 \(line 2\): it has 1 fields where the header has 2; .* or set delimiter"),
         ("text\na\n", ["--top", "99"], "--top 99: choose from 1 to"),
         ('text,n\n"a,1\nb,2\n', [], r"record 1 \(line 2\) to line 3, column 'text': a quoted field is not closed"),
-        ("text,n\na,1\n", ["encoding=klingon"], "^encoding=klingon is no text encoding"),
+        ("text,n\na,1\n", ["encoding=klingon"], "^encoding=klingon is not a text encoding"),
         ("text,n\na,1\n", ["delimiter=ab"], "^delimiter must be one character other than a quote, or tab"),
         ("text,n\na,1\n", ["header=maybe"], "header=maybe: choose true or false"),
         ("text,n\na,1\n", ["format=lines", "quoting=false"], "quoting=false: files of format lines have none"),

@@ -92,7 +92,7 @@ def print_table(comparison: Comparison, console: Console) -> None:
     for note in comparison.notes:
         console.print(note, highlight=False)
     if comparison.not_ok:
-        console.print("\nRuns that did not end well:", highlight=False)
+        console.print("\nRuns that did not finish:", highlight=False)
         for run in comparison.not_ok:
             console.print(f"  {ended_badly(run)}", highlight=False, markup=False, soft_wrap=True)
 
@@ -125,7 +125,7 @@ def to_markdown(comparison: Comparison) -> str:
     parts += comparison.notes
     if comparison.not_ok:
         lines = "\n".join(f"- {ended_badly(run)}" for run in comparison.not_ok)
-        parts.append(f"Runs that did not end well:\n\n{lines}")
+        parts.append(f"Runs that did not finish:\n\n{lines}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -199,7 +199,7 @@ def to_html(comparison: Comparison, figures: Mapping[str, str] | None = None) ->
         parts.append(f"<figure>{image}<figcaption>{html.escape(title)}</figcaption></figure>")
     if comparison.not_ok:
         lines = "".join(f"<li>{html.escape(ended_badly(run))}</li>" for run in comparison.not_ok)
-        parts.append(f"<h2>Runs that did not end well</h2><ul>{lines}</ul>")
+        parts.append(f"<h2>Runs that did not finish</h2><ul>{lines}</ul>")
     parts.append(f"<script>{SCRIPT}</script></body></html>\n")
     return "\n".join(parts)
 

@@ -77,8 +77,8 @@ def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
     failed = [note for note in notes if note["error"] is not None]
     skipped = [note for note in notes if note.get("skipped")]
     done = len(notes) - len(failed) - len(skipped)
-    counts = [f"{done} done now"]
-    counts += [f"{len(skipped)} finished before and not done again"] if skipped else []
+    counts = [f"{done} finished now"]
+    counts += [f"{len(skipped)} already finished"] if skipped else []
     counts += [f"{len(failed)} failed"] if failed else []
     console.print(f"\n{counted(len(notes), 'job')}: {', '.join(counts)}", highlight=False)
     for error in dict.fromkeys(note["error"] for note in failed):
@@ -87,5 +87,5 @@ def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
         which = f"job {jobs} ({' '.join(same[0]['overrides'])})" if len(same) == 1 else f"jobs {jobs}"
         console.print(f"  {which}: {error}", highlight=False, markup=False, soft_wrap=True)
     if failed:
-        console.print("The same command again does only what is not finished.", highlight=False)
+        console.print("Repeat the command to run only what is not finished.", highlight=False)
     return len(failed)

@@ -210,7 +210,7 @@ def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> 
         for index in np.flatnonzero((given > 0) & (counts["train"] == 0)).tolist():
             where = int(parts[split].ids[parts[split].labels == index][0])
             raise UserError(
-                f"class {_short(labels[index])} stands in {source.where(split)} (first in record {where}) but "
+                f"class {_short(labels[index])} occurs in {source.where(split)} (first in record {where}) but "
                 f"never in train ({train}), so it cannot be learnt; remove these documents, or add some of this class "
                 f"to train"
             )

@@ -142,7 +142,7 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
         )
     duplicates = splits["train"]["duplicates"]
     if duplicates:
-        found.append(f"{duplicates} of {splits['train']['documents']} texts of train occur there more than once")
+        found.append(f"{duplicates} of {splits['train']['documents']} texts of train occur more than once")
     for split, name in (("valid", "validation"), ("test", "test")):
         if splits[split]["in_train"]:
             known = f"{splits[split]['in_train']} of {splits[split]['documents']} texts of {split}"
@@ -152,8 +152,9 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
             found.append(f"{known} are of groups that also occur in train; {name} figures will be too good")
     if "vectors" in summary and summary["vectors"]["tokens"] < VECTORS_SHARE:
         found.append(
-            f"{summary['vectors']['file']} has vectors for {summary['vectors']['tokens']:.0%} of the known tokens of "
-            f"train only; check that it is of the same language and that text={summary['tokenizer']} cuts as it does"
+            f"{summary['vectors']['file']} has vectors for only {summary['vectors']['tokens']:.0%} of the known "
+            f"tokens of train; check that it is of the same language and that text={summary['tokenizer']} splits words "
+            f"as it does"
         )
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     if counts[largest] > IMBALANCE * counts[smallest]:

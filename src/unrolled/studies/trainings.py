@@ -40,7 +40,7 @@ def train_all(
     trainings = list(dict.fromkeys(trainings))
     waiting = [training for training in trainings if finished(training.directory(folder)) is None]
     if len(waiting) < len(trainings):
-        say(f"finished before, not done again: {len(trainings) - len(waiting)} of {len(trainings)} runs")
+        say(f"already finished, not run again: {len(trainings) - len(waiting)} of {len(trainings)} runs")
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(train_apart, training, folder): training for training in waiting}
         try:

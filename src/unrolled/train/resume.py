@@ -35,7 +35,9 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
     if not named or named[-1] is None:
         return list(arguments)
     if {"-m", "--multirun"} & set(flags):
-        raise UserError(f"{KEY}={named[-1]}: goes on with one run; leave out -m (a sweep goes on by its own command)")
+        raise UserError(
+            f"{KEY}={named[-1]}: resumes a single run; leave out -m (to continue a sweep, repeat its command)"
+        )
     run = load_result(find_run(str(named[-1])))
     directory = run.directory.resolve()
     saved = _saved(directory / ".hydra" / "overrides.yaml")
@@ -76,7 +78,7 @@ def restore_settings(config: DictConfig, run: RunResult) -> None:
     except UserError as error:
         raise UserError(
             f"{KEY}={run.directory}: {error}; the run was started by another version of this program, "
-            "go on with that one"
+            "resume it with that version"
         ) from error
 
 
@@ -105,7 +107,7 @@ def _agree(override: Override, choices: Mapping[str, Any], run: RunResult) -> No
     if override.is_delete() or str(value) != str(there):
         shown = "null" if there is None else there
         raise UserError(
-            f"{override.input_line}: {KEY}= goes on with that run's own settings, and there {key}={shown}; "
+            f"{override.input_line}: {KEY}= continues that run with its own settings, where {key}={shown}; "
             f"leave {key} out, or start a new run without {KEY}="
         )
 
@@ -114,7 +116,7 @@ def _saved(file: Path) -> Any:
     try:
         content = OmegaConf.load(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: {error}; without it the run cannot be gone on with, start it again") from error
+        raise UserError(f"{file}: {error}; without this file the run cannot be resumed; start it again") from error
     plain = OmegaConf.to_container(content)
     if isinstance(plain, list):
         return [text for text in plain if not str(text).startswith((f"{KEY}=", "hydra."))]

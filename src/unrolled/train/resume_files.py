@@ -29,7 +29,7 @@ def newest_intact_point(directory: Path) -> tuple[Path | None, list[tuple[Path, 
     for path in resume_points(directory):
         try:
             if KEY not in load_intact(path):
-                raise ValueError("it is no resume point")
+                raise ValueError("it is not a resume point")
         except ValueError as error:
             damaged.append((path, str(error)))
         else:
@@ -60,16 +60,16 @@ def checkpoint_to_resume(directory: Path, console: Console, repair: bool) -> Pat
     path, damaged = newest_intact_point(directory / "checkpoints")
     for file, why in damaged:
         instead = "the beginning" if path is None else path.name
-        console.print(f"{file.name} is damaged ({why}): going on from {instead}", highlight=False, soft_wrap=True)
+        console.print(f"{file.name} is damaged ({why}): continuing from {instead}", highlight=False, soft_wrap=True)
     if repair:
         half_written = [*directory.glob(f"checkpoints/.*{UNFINISHED}"), *directory.glob(f".{RESULTS_FILE}.*")]
         for file in [*half_written, *(file for file, _ in damaged)]:
             file.unlink()
         truncate_event_files(directory, {} if path is None else dict(load_intact(path)["resume"]["event_files"]))
     if path is None:
-        console.print("no checkpoint to go on from: beginning again, in the same directory", highlight=False)
+        console.print("no checkpoint to continue from: starting again in the same directory", highlight=False)
     else:
-        console.print(f"going on from {path.name}", highlight=False)
+        console.print(f"continuing from {path.name}", highlight=False)
     return path
 
 

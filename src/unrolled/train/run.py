@@ -118,7 +118,7 @@ def train(config: DictConfig) -> float | None:
     if finished is None and sweeping:
         finished = skip_finished(root, settings, directory)
     if finished is not None:
-        console.print(f"finished before, not done again: {_shown(finished.directory)}", highlight=False, soft_wrap=True)
+        console.print(f"already finished, not run again: {_shown(finished.directory)}", highlight=False, soft_wrap=True)
         return finished.metrics.get("val/accuracy")
     if valid.dry_run:
         _dry_run(config, valid, console)
@@ -209,7 +209,9 @@ def _fit_and_test(
     options["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in callbacks)  # no other
     trainer = build("trainer", config.trainer, **options)
     if (rows := valid.tbptt.batch_size) < (count := trainer.world_size):
-        raise UserError(f"tbptt.batch_size={rows}: rows of all {count} devices together, at least one for each")
+        raise UserError(
+            f"tbptt.batch_size={rows}: these are the rows of all {count} devices together; each needs at least one"
+        )
     environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
     result.environment = {**environment, "processes": trainer.world_size}
     data = build_datamodule(prepared, valid)

@@ -204,7 +204,7 @@ def file_documents(run: LoadedRun, given: dict[str, str], notes: Notes) -> list[
     path = given["data.test"]
     source_class = SOURCES.get(format_by_ending(path) or "")
     if source_class is None:
-        raise UserError(f"data.test={path}: the ending tells no format; give a {', '.join(SOURCES)} file")
+        raise UserError(f"data.test={path}: the ending does not tell the format; give a {', '.join(SOURCES)} file")
     settings: dict[str, Any] = {}
     own = run.config.data.source
     if own["_target_"].endswith(f".{source_class.__name__}"):

@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("export.py", description=DESCRIPTION, epilog=EXAMPLES)
     _, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     if given.get("format", "onnx") != "onnx":
-        raise UserError(f"format={given['format']}: there is onnx only")
+        raise UserError(f"format={given['format']}: onnx is the only format")
     chunk = given.get("chunk", "64")
     if not chunk.isdigit() or int(chunk) < 1:
         raise UserError(f"chunk={chunk}: a whole number of tokens, at least 1")

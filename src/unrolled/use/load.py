@@ -53,7 +53,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         valid = checked(config, to_train=False)
     except UserError as error:
         raise UserError(
-            f"the configuration of {result.directory} is not one of this version ({error}); train again"
+            f"the configuration of {result.directory} was written by another version ({error}); train again"
         ) from error
     vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
     network = build_network(config, valid, _without_documents(result, vocabulary, tokenizer))
@@ -135,7 +135,7 @@ def _checkpoint(result: RunResult, wanted: str | None) -> Path:
         if result.status != "ok":
             there = [f"checkpoint={name}" for name, path in names.items() if path and (directory / path).is_file()]
             raise UserError(
-                f"{directory} is no finished run: {result.status}"
+                f"{directory} is not a finished run: {result.status}"
                 + (f" ({result.error})" if result.error else "")
                 + (f"; to use its weights all the same give {' or '.join(there)}" if there else "; it left no weights")
             )

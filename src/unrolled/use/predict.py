@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> None:
     """Do what the command line says. Raises UserError where it cannot be done."""
     parser = argparse.ArgumentParser("predict.py", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--proba", action="store_true", help="the probability of every class, too")
-    parser.add_argument("--top", type=int, metavar="K", help="the K likeliest classes with their probabilities")
+    parser.add_argument("--top", type=int, metavar="K", help="the K most likely classes with their probabilities")
     options, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     source, target = given.get("input", "-"), given.get("output", "-")
     form = format_of(source, given.get("format"), "format", tuple(READERS))
@@ -115,7 +115,9 @@ def format_of(name: str, given: str | None, key: str, formats: Sequence[str]) ->
     found = format_by_ending(name)
     if found is None or found not in formats:
         ending = _ending(name) or "is missing and"
-        raise UserError(f"{name}: the ending {ending} tells no format; give {key}= one of {', '.join(formats)}")
+        raise UserError(
+            f"{name}: the ending {ending} does not tell the format; set {key}= to one of {', '.join(formats)}"
+        )
     return found
 
 
@@ -140,7 +142,7 @@ def reader_for(form: str, given: Mapping[str, str], model: "TextClassifier") -> 
     for key in ("encoding", "delimiter", "quoting", "header"):
         if key in given:
             if key not in kind.setting_names():
-                raise UserError(f"{key}={given[key]}: files of format {form} have none; leave it out")
+                raise UserError(f"{key}={given[key]}: the format {form} has no such setting; leave it out")
             settings[key] = _flag(key, given[key]) if key in ("quoting", "header") else given[key]
     asked = given.get("text_column")
     trained = own.get("text_column")

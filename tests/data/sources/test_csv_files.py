@@ -84,7 +84,7 @@ def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
     content = table([("déjà vu", "bon"), ("œuf", "bon")]).encode("cp1252")
     path = write(tmp_path / "reviews.csv", content)
     assert read(path, encoding="cp1252") == [("déjà vu", "bon"), ("œuf", "bon")]
-    with pytest.raises(UserError, match=r"data\.encoding=klingon is no text encoding"):
+    with pytest.raises(UserError, match=r"data\.encoding=klingon is not a text encoding"):
         read(path, encoding="klingon")
 
 
@@ -218,7 +218,7 @@ def test_files_that_are_not_there_or_no_files_are_refused(tmp_path: Path) -> Non
         CsvFiles(str(good), test=str(tmp_path / "nowhere.csv"))
     with pytest.raises(UserError, match=r"data\.train='a\\x00b' contains characters that cannot be printed"):
         CsvFiles("a\0b")
-    with pytest.raises(UserError, match=r"data\.train=a+ is no usable path"):
+    with pytest.raises(UserError, match=r"data\.train=a+ is not a usable path"):
         CsvFiles("a" * 5000)
     assert "is empty" in refusal("", tmp_path)
     assert "blank lines only" in refusal("\n\r\n", tmp_path)

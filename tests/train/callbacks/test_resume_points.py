@@ -169,7 +169,7 @@ def test_the_newest_undamaged_point_is_found(session: Session, tmp_path) -> None
     found, damaged = newest_intact_point(tmp_path / "points")
     assert found == third
     assert [path for path, _ in damaged] == [newest, second]
-    assert damaged[1][1] == "it is no resume point"
+    assert damaged[1][1] == "it is not a resume point"
     third.write_bytes(b"")
     assert newest_intact_point(tmp_path / "points")[0] is None
 

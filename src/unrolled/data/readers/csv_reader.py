@@ -92,7 +92,7 @@ class CsvReader(TextReader):
                 bad_row(
                     place,
                     "row with NUL characters",
-                    f"column {column[:60]!r} contains a NUL character, so this is no plain text or not in this "
+                    f"column {column[:60]!r} contains a NUL character, so this is not plain text, or not in this "
                     f"encoding; set {self.columns.prefix}encoding (perhaps utf-16-le), or remove it",
                 )
                 continue
@@ -147,7 +147,7 @@ class _Records:
         if "larger than field limit" in reason and not (self.reader.quoting and '"' in text):
             return (
                 f"{self.place} has more than {LONGEST_FIELD:,} characters in a line; check that this is a table, or "
-                f"cut such texts before"
+                f"shorten such texts beforehand"
             )
         return (
             f"{self.place} to line {self.rows.line_num}, {self._column(text)}: a quoted field is not closed properly; "

@@ -62,14 +62,14 @@ def _object(line: str, place: Place, bad_row: BadRow) -> dict[str, Any] | None:
         value = json.loads(line)
     except json.JSONDecodeError as error:
         reason = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
-        bad_row(place, "row that is no JSON", f"it is no JSON object ({reason}); mend it")
+        bad_row(place, "row that is not JSON", f"it is no JSON object ({reason}); correct it")
         return None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; a thousand brackets
-        bad_row(place, "row that is no JSON", f"it cannot be read as JSON ({str(error)[:80]}); mend it")
+        bad_row(place, "row that is not JSON", f"it cannot be read as JSON ({str(error)[:80]}); correct it")
         return None
     if isinstance(value, dict) and value:
         return value
     kind = "a list" if isinstance(value, list) else "empty" if isinstance(value, dict) else "a bare value"
     message = f'it is {kind}; each line must be an object as {{"text": ..., "label": ...}}'
-    bad_row(place, "row that is no object", message)
+    bad_row(place, "row that is not an object", message)
     return None

@@ -49,13 +49,13 @@ def existing_file(path: str | Path, key: str, once: bool = False) -> Path:
         if once and file.is_fifo():
             return file
         if not file.is_file():
-            raise UserError(f"{key}={path} is no regular file (it is read more than once); copy it to a file")
+            raise UserError(f"{key}={path} is not a regular file, and it is read more than once; copy it to a file")
         if not os.access(file, os.R_OK):
-            raise UserError(f"{key}={path} may not be read; change its permissions")
+            raise UserError(f"{key}={path} cannot be read: permission denied; change its permissions")
         if file.stat().st_size == 0:
             raise UserError(f"{file} ({key}) is empty; give a file with documents")
     except (OSError, RuntimeError) as error:  # too long a name; no home directory to expand ~
-        raise UserError(f"{key}={str(path)[:200]} is no usable path: {error}") from error
+        raise UserError(f"{key}={str(path)[:200]} is not a usable path: {error}") from error
     return file
 
 
@@ -113,7 +113,7 @@ def check_encoding(encoding: str | None, prefix: str = "data.") -> None:
             known = False
         if not known:
             raise UserError(
-                f"{prefix}encoding={encoding} is no text encoding; choose one such as utf-8, cp1252 or utf-16"
+                f"{prefix}encoding={encoding} is not a text encoding; choose one such as utf-8, cp1252 or utf-16"
             )
 
 

@@ -82,7 +82,7 @@ class Folder(Source):
                 self._bad(notes, file, f"it is not text in UTF-8 ({error})" if self.encoding is None else str(error))
                 continue
             if "\0" in text:
-                self._bad(notes, file, "it contains NUL characters, so it is no plain text")
+                self._bad(notes, file, "it contains NUL characters, so it is not plain text")
                 continue
             if not text.strip():
                 notes.add(f"blank text {'dropped' if self.empty == 'drop' else 'kept'}", str(file))
@@ -93,7 +93,7 @@ class Folder(Source):
     def _bad(self, notes: Notes, file: Path, reason: str) -> None:
         if self.bad_rows == "stop":
             raise UserError(f"{file}: {reason}; set data.encoding, or set data.bad_rows=drop to leave such files out")
-        notes.add("file that is no text dropped", str(file))
+        notes.add("file that is not text dropped", str(file))
 
 
 def _existing_directory(path: str, key: str) -> Path:
@@ -114,7 +114,9 @@ def _files(directory: Path, key: str) -> list[tuple[str, Path]]:
     except OSError as error:
         raise UserError(f"{key}={directory} cannot be listed: {error.strerror}") from error
     if not classes:
-        raise UserError(f"{key}={directory} holds no directories; one for each class is needed, with a file a document")
+        raise UserError(
+            f"{key}={directory} holds no directories; one for each class is needed, with one file per document"
+        )
     if set(classes) <= _SPLIT_NAMES:
         raise UserError(
             f"{key}={directory} holds {', '.join(classes)}, which are splits rather than classes; set "

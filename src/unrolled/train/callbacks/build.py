@@ -24,7 +24,7 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
             continue
         callback = build(key, given)
         if not isinstance(callback, Callback):
-            raise UserError(f"{key}._target_={given._target_}: this is no callback of Lightning")
+            raise UserError(f"{key}._target_={given._target_}: this is not a Lightning callback")
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str) and monitor.startswith(("train/", "val/")) and monitor not in LOGGED:
             close = get_close_matches(monitor, LOGGED, n=1)
