@@ -141,7 +141,9 @@ def test_every_python_example_runs(code: str, trained: Path) -> None:
 
 def test_relative_links_lead_to_files() -> None:
     pages = [ROOT / "README.md", *ROOT.glob("experiments/*/README.md")]
-    links = [page.parent / link for page in pages for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())]
+    links = [
+        page.parent / link for page in pages for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    ]
     assert len(links) > 10
     assert not [link for link in links if not link.exists()]
 

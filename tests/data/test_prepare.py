@@ -272,7 +272,7 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
         run(tmp_path, train=0)
     with pytest.raises(UserError, match="train of numbers has 3 documents for 3 classes"):
         run(tmp_path, train=3)
-    with pytest.raises(UserError, match=r"class 'new' stands in test .* \(first in record 10\) but never in train"):
+    with pytest.raises(UserError, match=r"class 'new' occurs in test .* \(first in record 10\) but never in train"):
         run(tmp_path, test=9, extra=[["x", "new"]])
     with pytest.raises(UserError, match="too few documents: none is left for valid"):
         run(tmp_path, train=5)

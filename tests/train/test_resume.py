@@ -143,10 +143,10 @@ def test_a_run_goes_on_with_the_arguments_that_started_it(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("seed=4", "seed=4: .* there seed=3"),
-        ("model=lstm", "model=lstm: .* there model=gru"),
-        ("model.proj_size=2", "there model.proj_size=null"),
-        ("+other=1", "there other=not set"),
+        ("seed=4", "seed=4: .* where seed=3"),
+        ("model=lstm", "model=lstm: .* where model=gru"),
+        ("model.proj_size=2", "where model.proj_size=null"),
+        ("+other=1", "where other=not set"),
         ("~model", "leave model out"),
         ("-m", "leave out -m"),
     ],
@@ -157,7 +157,7 @@ def test_an_argument_that_contradicts_the_run_is_refused(tmp_path, argument, mes
         resumed_arguments([f"resume={tmp_path / 'run'}", argument])
 
 
-def test_what_is_no_run_cannot_be_gone_on_with(tmp_path) -> None:
+def test_what_is_not_a_run_cannot_be_resumed(tmp_path) -> None:
     with pytest.raises(UserError, match="is not a run"):
         resumed_arguments([f"resume={tmp_path}"])
     make_run(tmp_path / "run")

@@ -83,7 +83,9 @@ def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
 
 def _by_readme(directory: Path, classes: np.ndarray) -> np.ndarray:
     """Probabilities [N, C] of ``DOCUMENTS`` by the README's own lines, in a process that cannot import torch."""
-    (code,) = re.findall(r"```\w+\n(import json, numpy, onnxruntime.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(
+        r"```\w+\n(import json, numpy, onnxruntime.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     program = f"""
 import sys
 sys.modules.update(torch=None)

@@ -27,7 +27,7 @@ def test_a_run_can_be_moved(copied) -> None:
 
 def test_an_unfinished_run_is_used_only_when_asked(copied) -> None:
     change(copied, status="interrupted", error="stopped by SIGINT")
-    with pytest.raises(UserError, match=r"no finished run: interrupted \(stopped by SIGINT\).*checkpoint=best or"):
+    with pytest.raises(UserError, match=r"not a finished run: interrupted \(stopped by SIGINT\).*checkpoint=best or"):
         load_run(copied)
     assert load_run(copied, "best").model.predict(["oil"]).shape == (1,)
 

@@ -98,7 +98,7 @@ def test_lines_go_through_a_pipe(trained) -> None:
         ("text,n\na,1\n", ["encoding=klingon"], "^encoding=klingon is not a text encoding"),
         ("text,n\na,1\n", ["delimiter=ab"], "^delimiter must be one character other than a quote, or tab"),
         ("text,n\na,1\n", ["header=maybe"], "header=maybe: choose true or false"),
-        ("text,n\na,1\n", ["format=lines", "quoting=false"], "quoting=false: files of format lines have none"),
+        ("text,n\na,1\n", ["format=lines", "quoting=false"], "quoting=false: the format lines has no such setting"),
         ("text,n\na,1\n", ["format=lines", "text_column=2"], "text_column=2: plain lines have no columns"),
         ("text,n\na,1\n", ["output_format=parquet"], "output_format=parquet: choose one of csv, tsv, jsonl, lines"),
     ],

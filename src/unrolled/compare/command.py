@@ -83,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="only runs with this value; KEY is a setting (model.hidden_size), model, data, implementation, seed, status, "
-        "name, device or threads; KEY=ONE,OTHER takes either; several filters must all hold",
+        help="only runs with this value; KEY is a setting (model.hidden_size), model, data, implementation, seed, "
+        "status, name, device or threads; KEY=ONE,OTHER takes either; several filters must all hold",
     )
     names = ", ".join(column.name for column in COLUMNS)
     add("--sort", default="test_accuracy", metavar="COLUMN", help=f"best first: {names}; or a setting (%(default)s)")
