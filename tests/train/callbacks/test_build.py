@@ -36,7 +36,10 @@ def test_the_callbacks_of_conf_are_built(compose_config) -> None:
     [
         ({"_target_": STOPPING}, r"^callbacks.x \(.*EarlyStopping\): .*missing.*'monitor'"),
         ({"_target_": STOPPING, "monitor": "val/acc"}, r"callbacks.x.monitor=val/acc: .*did you mean val/accuracy\?"),
-        ({"_target_": "collections.Counter"}, r"^callbacks.x._target_=collections.Counter: this is not a Lightning callback"),
+        (
+            {"_target_": "collections.Counter"},
+            r"^callbacks.x._target_=collections.Counter: this is not a Lightning callback",
+        ),
         ({"_target_": "no.such.Class"}, r"^callbacks.x \(no.such.Class\): "),
     ],
 )
