@@ -350,6 +350,27 @@ MUTANTS = [
         "tests/train/test_classifier.py",
     ),
     Mutant(
+        "batches of one class where length tells the class",
+        "tbptt/schedule.py",
+        "> TELLING",
+        "> 2",
+        "tests/tbptt/test_schedule.py",
+    ),
+    Mutant(
+        "checking a config puts a stand-in in place of auto",
+        "config.py",
+        " and config[key] != AUTO",
+        "",
+        "tests/train/test_recipe.py",
+    ),
+    Mutant(
+        "small corpora get large batches",
+        "train/recipe.py",
+        "corpus.documents / self.batches",
+        "self.batches / corpus.documents",
+        "tests/train/test_recipe.py",
+    ),
+    Mutant(
         "training metrics forget the documents before an interrupt",
         "train/classifier.py",
         '[] if state["answers"] is None else [state["answers"]]',

@@ -1,6 +1,5 @@
 """A recipe's values keep its limits on any corpus, give way to what is typed, and are plain values afterwards."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -8,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from omegaconf import DictConfig, OmegaConf
-from tests.train.fresh_process import finish_training
 
 from unrolled.config import AUTO, DECIDED, checked, undecided
 from unrolled.data.prepare import prepare
@@ -162,24 +159,3 @@ def test_what_was_decided_is_said_with_its_keys_in_narrow_lines() -> None:
     assert all(key in said.replace("\n  ", " ") for key in DECIDED)
     assert max(map(len, said.splitlines())) <= 80
     assert "no early stopping" in described("fixed", {"callbacks.early_stopping.patience": None})
-
-
-def test_a_run_records_numbers_and_a_sweep_knows_it_again(tmp_path: Path) -> None:
-    """What the recipe chose stands in results.json and in the checkpoints as if typed; `auto` finds that run again."""
-    small = ("data=book_excerpts", "data.max_tokens=20", "threads=1", "embedding.embedding_dim=4", "model=gru")
-    few = ("model.hidden_size=4", "recipe.most_epochs=2", "recipe.fewest_epochs=1", "logger=none")
-    arguments = ["-m", *small, *few, "recipe.documents=150", "seed=0", f"output_dir={tmp_path / 'runs'}"]
-    output = tmp_path / "output.txt"
-    assert finish_training(arguments, output) == 0, output.read_text()
-    assert "recipe auto: batches of 8 documents (tbptt.batch_size)" in output.read_text()
-    (file,) = (tmp_path / "runs").rglob("results.json")
-    results = json.loads(file.read_text())
-    checkpoint = torch.load(file.parent / "checkpoints" / "last.ckpt", weights_only=True)
-    for config in (results["config"], checkpoint["hyper_parameters"]["config"]):
-        plain = OmegaConf.create(config)
-        assert (plain.tbptt.batch_size, plain.trainer.max_epochs, plain.recipe) == (8, 2, None)
-        assert not undecided(plain)
-    assert len(results["history"]) == 2
-    assert finish_training(arguments, output) == 0, output.read_text()
-    assert "finished before, not done again" in output.read_text()
-    assert len(list((tmp_path / "runs").rglob("results.json"))) == 1

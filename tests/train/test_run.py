@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.conftest import QUICK, ROOT, program
 from tests.train.fresh_process import finish_training
 from torch import Tensor
 
+from unrolled.config import undecided
 from unrolled.use.load import load
 
 
@@ -242,3 +244,24 @@ def test_a_full_disk_is_one_message_and_the_run_can_be_resumed(small_disk) -> No
     assert done.returncode == 0, done.stderr
     results = json.loads((run / "results.json").read_text())
     assert (results["status"], len(results["history"])) == ("ok", 3)
+
+
+def test_a_recipes_run_records_numbers_and_a_sweep_knows_it_again(tmp_path: Path) -> None:
+    """What the recipe chose stands in results.json and in the checkpoints as if typed; `auto` finds that run again."""
+    small = ("data=book_excerpts", "data.max_tokens=20", "threads=1", "embedding.embedding_dim=4", "model=gru")
+    few = ("model.hidden_size=4", "recipe.most_epochs=2", "recipe.fewest_epochs=1", "logger=none")
+    arguments = ["-m", *small, *few, "recipe.documents=150", "seed=0", f"output_dir={tmp_path / 'runs'}"]
+    output = tmp_path / "output.txt"
+    assert finish_training(arguments, output) == 0, output.read_text()
+    assert "recipe auto: batches of 8 documents (tbptt.batch_size)" in output.read_text()
+    (file,) = (tmp_path / "runs").rglob("results.json")
+    results = json.loads(file.read_text())
+    checkpoint = torch.load(file.parent / "checkpoints" / "last.ckpt", weights_only=True)
+    for config in (results["config"], checkpoint["hyper_parameters"]["config"]):
+        plain = OmegaConf.create(config)
+        assert (plain.tbptt.batch_size, plain.trainer.max_epochs, plain.recipe) == (8, 2, None)
+        assert not undecided(plain)
+    assert len(results["history"]) == 2
+    assert finish_training(arguments, output) == 0, output.read_text()
+    assert "finished before, not done again" in output.read_text()
+    assert len(list((tmp_path / "runs").rglob("results.json"))) == 1

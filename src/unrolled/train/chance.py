@@ -28,7 +28,7 @@ def chance_warning(
     reached, always = 100 * right / len(labels), 100 * most_frequent / len(labels)
     return (
         f"nothing was learned beyond the most frequent class: the test accuracy is {reached:.2f} %, and always "
-        f"answering {class_names[int(counts.argmax())]} gives {always:.2f} %; try more optimizer steps (a larger "
-        "trainer.max_epochs, a smaller tbptt.batch_size), another optimizer.lr, or text=characters where no blanks "
-        "separate the words"
+        f"answering {class_names[int(counts.argmax())]} gives {always:.2f} %; try more optimizer steps "
+        "(recipe=strong, or a larger trainer.max_epochs and a smaller tbptt.batch_size), another optimizer.lr, "
+        "or text=characters where no blanks separate the words"
     )

@@ -46,6 +46,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def duration(seconds: float) -> str:
+    """About how long: ``75`` is ``75 s``, ``100`` is ``1.7 min``, ``10000`` is ``2.8 h``."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{max(seconds, 1):.0f} s"
+
+
 COLUMNS = (
     Column("test_accuracy", "test acc", "metrics", "test/accuracy", True, unit="%", digits=2),
     Column("test_macro_f1", "macro F1", "metrics", "test/macro_f1", True, unit="%", digits=2),

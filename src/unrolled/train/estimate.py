@@ -16,6 +16,7 @@ from unrolled.tbptt.batch import Batch
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.build import build
 from unrolled.train.callbacks.build import build_callbacks
+from unrolled.train.columns import duration
 
 SAMPLED = 200  # batches of the first epoch that are ordered by size
 TIMED = 5  # of these: from the middle of each fifth of the sizes
@@ -48,8 +49,9 @@ class Estimate:
     def __str__(self) -> str:
         epochs = f"{self.epochs:.3g} epoch" + ("" if self.epochs == 1 else "s")
         return (
-            f"training will take about {_duration(self.epochs * self.seconds)} ({epochs}, {_count(self.tokens)} tokens "
-            f"each, at {self.tokens / self.seconds:,.0f} tokens/s; validation comes on top)"
+            f"training will take at most about {duration(self.epochs * self.seconds)} ({epochs}, "
+            f"{_count(self.tokens)} tokens each, at {self.tokens / self.seconds:,.0f} tokens/s; validation comes "
+            "on top)"
         )
 
 
@@ -121,13 +123,6 @@ def _now(trainer: pl.Trainer) -> float:
     if trainer.strategy.root_device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{max(seconds, 1):.0f} s"
 
 
 def _count(number: float) -> str:

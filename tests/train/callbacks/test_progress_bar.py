@@ -1,6 +1,9 @@
 import io
 import re
+from types import SimpleNamespace
 
+from unrolled.tbptt.schedule import DocumentsSchedule
+from unrolled.train.callbacks import progress_bar
 from unrolled.train.callbacks.progress_bar import ProgressBar
 
 
@@ -23,6 +26,23 @@ def test_without_a_terminal_lines_are_sparse(tiny, batches, make_trainer) -> Non
     bar = ProgressBar(line_seconds=3600.0, file=out, width=200)
     make_trainer([bar], max_epochs=1).fit(tiny, batches(20), batches(1))
     assert len(out.getvalue().splitlines()) == 2  # the start and the validation
+
+
+def test_after_the_first_seconds_the_longest_time_is_foretold(
+    tiny, batches, make_trainer, make_corpus, monkeypatch, caplog
+) -> None:
+    """Batches of 11 tokens take 2 s; an epoch of 100 tokens has five; 30 of validation are read three times as fast."""
+    seen = []
+    monkeypatch.setattr(tiny, "on_train_batch_start", lambda *_: seen.append(2.0))
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(perf_counter=lambda: sum(seen)))
+    train, valid = batches(5), batches(1)
+    train.schedule = DocumentsSchedule(make_corpus([20] * 5), 1, 4)
+    valid.schedule = DocumentsSchedule(make_corpus([10] * 3), 1, 4)
+    with caplog.at_level("INFO"):
+        make_trainer([ProgressBar(first_seconds=2.0, file=io.StringIO())], max_epochs=60).fit(tiny, train, valid)
+    minutes = (60 - 2 / 5) * (100 + 30 / 3) * 2 / 11 / 60  # two batches are done by then
+    assert f"at most about {minutes:.2g} min (59.6 epochs to go)" in caplog.text
+    assert caplog.text.count("at most about") == 1
 
 
 def test_on_a_terminal_there_is_a_bar(tiny, batches, make_trainer) -> None:

@@ -1,5 +1,6 @@
 """Terminal progress bar."""
 
+import logging
 import time
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 
-from unrolled.train.columns import clock
+from unrolled.train.columns import clock, duration
+
+log = logging.getLogger(__name__)
 
 SHOWN = {"train/loss": "loss", "accuracy": "acc", "val/accuracy": "val acc"}
 
@@ -21,17 +24,23 @@ class ProgressBar(RichProgressBar):
     ``refresh_seconds``: Lightning's own bar reads them after every batch, which a GPU has to wait for.
 
     Where standard error is no terminal (a log file, a cluster) a plain line takes the bar's place, at every validation
-    and every ``line_seconds``.
+    and every ``line_seconds``. After ``first_seconds`` a line says how long all of it will take at most.
 
     console: arguments of `rich.console.Console`.
     """
 
-    def __init__(self, refresh_seconds: float = 1.0, line_seconds: float = 15.0, **console: Any) -> None:
+    def __init__(
+        self, refresh_seconds: float = 1.0, line_seconds: float = 15.0, first_seconds: float = 3.0, **console: Any
+    ) -> None:
         console = {"stderr": True} | console
         super().__init__(refresh_rate=4, leave=True, console_kwargs=console)
         self.lines = Console(**console)
         self.refresh_seconds = refresh_seconds
         self.line_seconds = line_seconds
+        self.first_seconds = first_seconds
+        self._first_tokens = 0  # of the batches after the first, by which the whole is judged
+        self._first_began: float | None = None  # seconds, when the first batch had ended
+        self._foretold = False
         self._batches = self._began_at = 0  # batches trained on, now and when this session began
         self._began = 0.0  # seconds, as the next three
         self._looked = 0.0
@@ -65,6 +74,8 @@ class ProgressBar(RichProgressBar):
         self._batches += 1
         self._tokens += batch.num_tokens
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if not self._foretold:
+            self._foretell(trainer, batch.num_tokens)
         if not self.is_enabled and time.perf_counter() - self._wrote >= self.line_seconds:
             self._line_of_numbers(trainer, pl_module)
 
@@ -115,6 +126,28 @@ class ProgressBar(RichProgressBar):
         if self._tokens and now > self._counted:
             self._rate = self._tokens / (now - self._counted)
         self._counted, self._tokens = now, 0
+
+    def _foretell(self, trainer: pl.Trainer, tokens: int) -> None:
+        """Say how long training will take at most, once a few seconds of it are known.
+
+        By tokens, because batches differ in length; one of validation takes a third of the time of one of training.
+        """
+        now = time.perf_counter()
+        if self._first_began is None:
+            self._first_began = now
+            return
+        self._first_tokens += tokens
+        seconds = now - self._first_began
+        if seconds < self.first_seconds:
+            return
+        self._foretold, total = True, self._total(trainer)
+        train, valid = (getattr(each, "schedule", None) for each in (trainer.train_dataloader, trainer.val_dataloaders))
+        if total is None or train is None or not trainer.is_global_zero:
+            return
+        epochs = (total - self._batches) / len(train)
+        read = train.corpus.lengths.sum() + (0 if valid is None else valid.corpus.lengths.sum() / 3)
+        whole = duration(epochs * read / trainer.world_size * seconds / self._first_tokens)
+        log.info("Training will take at most about %s (%.3g epochs to go).", whole, epochs)
 
     def _total(self, trainer: pl.Trainer) -> int | None:
         """Batches in the whole training, or None where nobody knows."""
