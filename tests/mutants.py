@@ -46,6 +46,27 @@ CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
     Mutant(
+        "a wrong value waits for torch",
+        "cli.py",
+        "            check_early(config)",
+        "            pass",
+        "tests/test_cli.py",
+    ),
+    Mutant(
+        "runs on different documents share a plot",
+        "compare/plots.py",
+        'comparison.table.groupby("documents", sort=False)',
+        'comparison.table.groupby(comparison.table.documents == "", sort=False)',
+        "tests/compare/test_plots.py",
+    ),
+    Mutant(
+        "evaluate.py is silent about rows that it leaves out",
+        "use/evaluate.py",
+        'documents("train", notes))',
+        'documents("train", Notes()))',
+        "tests/use/test_evaluate.py",
+    ),
+    Mutant(
         "the first batch decides for all",
         "train/classifier.py",
         "        if needed <= limit or len(batch.shapes) == 1:",

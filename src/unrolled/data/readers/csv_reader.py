@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.readers.columns import LABEL_NAMES, TEXT_NAMES
-from unrolled.data.readers.reader import BadRow, Place, Row, TextReader
+from unrolled.data.readers.reader import BadRow, Place, Row, TextReader, log_columns
 from unrolled.data.readers.text_file import DecodingError, decoded_lines, reading
 from unrolled.errors import UserError
-
-log = logging.getLogger(__name__)
 
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 SAMPLE_LINES, SAMPLE_CHARACTERS = 200, 1 << 18  # from which the delimiter is told
@@ -71,13 +68,8 @@ class CsvReader(TextReader):
         longest = None if self.header else _longest_column(sample, len(names), records.delimiter, self.quoting)
         texts, label = self.columns.find(names, where, longest)
         group = self.columns.find_group(names, where)
-        log.info(
-            "%s: delimiter %s, text %s, class %r.",
-            place.file,
-            _name(records.delimiter),
-            " + ".join(f"{names[index][:60]!r}" for index in texts),
-            None if label is None else names[label][:60],
-        )
+        shown = tuple(names[index] for index in texts)
+        log_columns(place.file, shown, None if label is None else names[label], _name(records.delimiter))
         records.names = names
         if self.header:
             place.record = 0

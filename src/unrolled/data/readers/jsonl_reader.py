@@ -1,15 +1,12 @@
 """Reader of JSON lines: one object a line, its keys are the columns."""
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.readers.reader import BadRow, Place, Row, TextReader, plain
-
-log = logging.getLogger(__name__)
+from unrolled.data.readers.reader import BadRow, Place, Row, TextReader, log_columns, plain
 
 
 @dataclass
@@ -36,8 +33,7 @@ class JsonlReader(TextReader):
                 group_index = self.columns.find_group(names, str(place))
                 group = None if group_index is None else names[group_index]
                 wanted = [names[index] for index in (texts if label is None else [*texts, label])]
-                shown = " + ".join(map(repr, wanted[: len(texts)]))
-                log.info("%s: text %s, class %r.", file, shown, None if label is None else names[label])
+                log_columns(file, tuple(wanted[: len(texts)]), None if label is None else names[label])
             values = []
             for key in wanted:
                 value = fields.get(key)

@@ -1,16 +1,14 @@
 """Reader of Parquet files, in batches with pyarrow (extra ``parquet``)."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.data.extras import require_extra
-from unrolled.data.readers.reader import BadRow, Place, Reader, Row, plain
+from unrolled.data.readers.reader import BadRow, Place, Reader, Row, log_columns, plain
 from unrolled.data.readers.text_file import STANDARD_INPUT
 from unrolled.errors import UserError
 
-log = logging.getLogger(__name__)
 
 BATCH = 1024  # rows in memory at once, besides the compressed row group
 
@@ -44,12 +42,8 @@ class ParquetReader(Reader):
                         raise UserError(
                             f"{file}: column {schema.names[index]!r} holds {kind}, not text; choose another"
                         )
-                log.info(
-                    "%s: text %s, class %r.",
-                    file,
-                    " + ".join(repr(schema.names[index]) for index in texts),
-                    None if label is None else schema.names[label],
-                )
+                shown = tuple(schema.names[index] for index in texts)
+                log_columns(file, shown, None if label is None else schema.names[label])
                 read = chosen if self.columns.labelled else range(len(schema.names))
                 names = [schema.names[index] for index in read]
                 at = [read.index(index) for index in texts]

@@ -1,15 +1,19 @@
 """The base class of the readers of all file formats: rows one at a time, each with the place where it stands."""
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.text_file import DecodingError, check_encoding, decoded_lines, reading
 from unrolled.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -85,6 +89,15 @@ class TextReader(Reader):
             f"{place.file}, record {place.record + 1} (line {error.line}){column}: {error}; set "
             f"{self.columns.prefix}encoding to the file's encoding (often cp1252 or latin-1), or save it as UTF-8"
         )
+
+
+@cache
+def log_columns(file: Path, texts: tuple[str, ...], label: str | None, delimiter: str = "") -> None:
+    """Log how a file is read: once, although it is read several times, and for every job of a sweep."""
+    parts = [f"delimiter {delimiter}"] if delimiter else []
+    parts += [f"text {' + '.join(repr(name[:60]) for name in texts)}"]
+    parts += [] if label is None else [f"class {label[:60]!r}"]
+    log.info("%s: %s.", file, ", ".join(parts))
 
 
 def plain(value: Any) -> str:
