@@ -9,7 +9,6 @@ from unrolled.data.readers.reader import BadRow, Place, Reader, Row, log_columns
 from unrolled.data.readers.text_file import STANDARD_INPUT
 from unrolled.errors import UserError
 
-
 BATCH = 1024  # rows in memory at once, besides the compressed row group
 
 
