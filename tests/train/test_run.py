@@ -263,5 +263,5 @@ def test_a_recipes_run_records_numbers_and_a_sweep_knows_it_again(tmp_path: Path
         assert not undecided(plain)
     assert len(results["history"]) == 2
     assert finish_training(arguments, output) == 0, output.read_text()
-    assert "finished before, not done again" in output.read_text()
+    assert "0 finished now, 1 already finished" in output.read_text()
     assert len(list((tmp_path / "runs").rglob("results.json"))) == 1
