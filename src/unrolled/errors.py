@@ -10,4 +10,4 @@ class UserError(ValueError):
 
 
 class RefusedDataError(UserError):
-    """The data cannot be used as they are. No run has begun then, and none is left behind but its log."""
+    """The data cannot be used as they are. No run has begun then, and none is left behind."""

@@ -115,7 +115,11 @@ def test_the_terminal_shows_a_table_and_where_to_look(trained: Path) -> None:
 
 
 def test_a_finished_run_keeps_its_best_and_last_weights_and_no_resume_point(trained: Path) -> None:
-    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    files = sorted((trained / "checkpoints").iterdir())
+    assert [path.name for path in files] == ["best.ckpt", "last.ckpt"]
+    for file in files:
+        state = torch.load(file, weights_only=True)["state_dict"]
+        assert file.stat().st_size < 1.5 * sum(weight.nbytes for weight in state.values()), "no optimizer's moments"
 
 
 @pytest.mark.parametrize(

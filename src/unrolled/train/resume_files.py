@@ -5,10 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from unrolled.train.checkpoint_io import UNFINISHED, load_intact
+from unrolled.train.checkpoint_io import UNFINISHED, AtomicCheckpointIO, load_intact
 from unrolled.train.results import RESULTS_FILE, RunResult
 
 PATTERN = "step-*.ckpt"
+LASTING = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
 KEY = "resume"  # of a resume point's further content, which Lightning's own checkpoints lack
 
 
@@ -17,10 +18,16 @@ def resume_points(directory: Path) -> list[Path]:
     return sorted(directory.glob(PATTERN), reverse=True)
 
 
-def remove_resume_points(directory: Path) -> None:
-    """Delete the resume points in ``directory``, of a run that has finished: each holds three times the weights."""
+def keep_weights(directory: Path) -> None:
+    """Of the checkpoints in ``directory``, of a finished run, keep the best and the last weights alone.
+
+    What only resuming needs, as the optimizer's moments, takes several times the room of the weights.
+    """
     for point in resume_points(directory):
         point.unlink()
+    for path in directory.glob("*.ckpt"):
+        content = load_intact(path)
+        AtomicCheckpointIO().save_checkpoint({key: content[key] for key in LASTING if key in content}, path)
 
 
 def newest_intact_point(directory: Path) -> tuple[Path | None, list[tuple[Path, str]]]:

@@ -53,7 +53,7 @@ from unrolled.train.resume import exclusive_access, restore_settings
 from unrolled.train.resume_files import (
     checkpoint_to_resume,
     elapsed_seconds,
-    remove_resume_points,
+    keep_weights,
     resume_points,
 )
 from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
@@ -130,7 +130,7 @@ def train(config: DictConfig) -> float | None:
     with _recorded(directory, settings, valid.name, root, before, keep_refused=keep_refused, **known) as result:
         warning = _fit_and_test(config, valid, result, before, console)
     if global_rank() == 0:
-        remove_resume_points(directory / "checkpoints")
+        keep_weights(directory / "checkpoints")
     print_runs([result], _shown(root), console)
     console.print(f"this run: {_shown(directory)}", highlight=False, soft_wrap=True)
     if warning is not None:
