@@ -33,7 +33,8 @@ PROVIDED = {  # arguments that the program gives
     "logger": ("save_dir",),
     "trainer": ("callbacks", "logger", "plugins", "enable_progress_bar", "default_root_dir"),
 }
-ASIDE = {"pooling": ("dropout",)}  # keys of a group that are no arguments of its `_target_`: the head's dropout
+# Keys of a group that are no arguments of its `_target_`, but of the network: the head's dropout, and its wide path.
+ASIDE = {"pooling": ("dropout",), "model": ("wide",)}
 NEEDED = {  # what only the user knows
     "data.train": "it names the training documents, a file or a directory, as data.train=my.csv",
     "data.path": "it names a data set of the hub, as stanfordnlp/imdb, or a directory",
@@ -185,12 +186,14 @@ class Config:
     threads: int | None = None
     class_weights: str = "equal"
     label_smoothing: float = 0.0
+    baseline: str | None = "linear"
     dry_run: bool = False
     resume: str | None = None
     choices: Any = None  # written by the run: which data, text and model were chosen by name
 
     def __post_init__(self) -> None:
         require(self.threads is None or self.threads > 0, "threads", self.threads, "at least 1, or null")
+        require(self.baseline in ("linear", None), "baseline", self.baseline, "linear, or null for none")
         one_of("class_weights", self.class_weights, ("equal", "balanced"))
         share("label_smoothing", self.label_smoothing)
         require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
@@ -315,9 +318,12 @@ def _call_values(group: str, given: Any, name: str = "") -> dict[str, Any] | Non
     key = f"{group}.{name}" if name else group
     values = _mapping(key, given)
     aside = {each: values.pop(each) for each in ASIDE.get(key, ()) if each in values}
-    for each, value in aside.items():
-        share(f"{key}.{each}", value)
-    return called_with(key, values, PROVIDED.get(group, ())) | {each: float(value) for each, value in aside.items()}
+    if "wide" in aside:
+        require(isinstance(aside["wide"], bool), f"{key}.wide", aside["wide"], "true or false")
+    if "dropout" in aside:
+        share(f"{key}.dropout", aside["dropout"])
+        aside["dropout"] = float(aside["dropout"])
+    return called_with(key, values, PROVIDED.get(group, ())) | aside
 
 
 def _data_values(values: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tests.nn import build
 from torch import nn
 
 from unrolled.nn.encoder import Encoder
+from unrolled.train.build import without
 
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 E, H, P, B, K = 3, 5, 2, 4, 6
@@ -23,7 +24,7 @@ def count(module: nn.Module) -> int:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_of_conf_reads_a_chunk(compose_config: Callable[..., DictConfig], model: str) -> None:
-    encoder = instantiate(compose_config(f"model={model}").model, input_size=E)
+    encoder = instantiate(without(compose_config(f"model={model}").model, "wide"), input_size=E)
     assert isinstance(encoder, Encoder)
     outputs, state = encoder(torch.randn(K, B, E), encoder.initial_state(B))
     assert outputs.shape == (K, B, encoder.output_size)

@@ -24,6 +24,7 @@ from unrolled.nn.pooling import Attention, Pooling
 from unrolled.tbptt.batch import Batch, documents_batch
 from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.read import read, start
+from unrolled.train.build import without
 
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 E, H, P, V = 3, 5, 2, 11
@@ -223,7 +224,7 @@ def test_every_model_of_conf_reads_in_chunks_as_it_reads_whole(
     """And the exact gradient; and what is handed on matters, except for the model that has no memory."""
     config = compose_config(f"model={model}", f"model.implementation={implementation}").model
     config.hidden_size, config.proj_size, config.bidirectional = H, P if config.proj_size else 0, bidirectional
-    net = Net(lambda size, hidden: instantiate(config, input_size=size), "concat")
+    net = Net(lambda size, hidden: instantiate(without(config, "wide"), input_size=size), "concat")
     corpus = make_corpus(LENGTHS)
     whole = net(all_documents(corpus, None), Truncation())
     exact = gradients(whole, net.parameters())

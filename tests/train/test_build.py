@@ -35,9 +35,8 @@ def _hydra() -> Iterator[None]:
 
 def built(table: Path, *overrides: str) -> tuple[Classifier, PreparedData]:
     files = [f"data.train={table / 'pets.csv'}", f"data.cache_dir={table / 'cache'}"]
-    config = compose(
-        "config", ["name=test", "data=csv", *files, "embedding.embedding_dim=3", "model.hidden_size=80", *overrides]
-    )
+    small = ["embedding.embedding_dim=3", "model.hidden_size=80", "model.wide=false"]
+    config = compose("config", ["name=test", "data=csv", *files, *small, *overrides])
     valid = checked(config)
     prepared = prepare(valid.data, valid.text, valid.seed)
     return build_classifier(stood_in(config), valid, prepared), prepared

@@ -30,7 +30,9 @@ def estimated(
 
     def run(*overrides: str, seconds: Callable[[int], float] = lambda positions: 2.0) -> Estimate:
         files = (f"data.train={tmp_path / 'table.csv'}", f"data.cache_dir={tmp_path / 'cache'}")
-        config = stood_in(compose_config("name=test", "data=csv", *files, *small, "threads=1", *overrides))
+        config = stood_in(
+            compose_config("name=test", "data=csv", "model.wide=false", *files, *small, "threads=1", *overrides)
+        )
         valid = checked(config)
         prepared = prepare(valid.data, valid.text, valid.seed, quiet=True)
         data = build_datamodule(prepared, valid)

@@ -26,6 +26,7 @@ from unrolled.tbptt.batch import Batch, documents_batch
 from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import CHUNK_LOSSES
 from unrolled.tbptt.schedule import StreamSchedule
+from unrolled.train.build import without
 from unrolled.train.classifier import Classifier
 
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
@@ -86,7 +87,7 @@ def test_every_model(
         if implementation == "official" and config.get("nonlinearity") == "identity":
             continue
         config.implementation = implementation
-        step(network(instantiate(config, input_size=E)), documents(make_corpus))
+        step(network(instantiate(without(config, "wide"), input_size=E)), documents(make_corpus))
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -75,7 +75,13 @@ def test_the_native_engine_ran_where_there_is_a_compiler(trained: Path) -> None:
 
 
 def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier_point_are_tested(tmp_path) -> None:
-    settings = ("trainer.max_epochs=3", "optimizer.lr=1e-12", "trainer.log_every_n_steps=1", "callbacks.averaging=null")
+    settings = (
+        "trainer.max_epochs=3",
+        "optimizer.lr=1e-12",
+        "trainer.log_every_n_steps=1",
+        "callbacks.averaging=null",
+        "model.wide=false",
+    )
     done = program("train.py", *QUICK, "model.proj_size=16", *settings, f"output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     (file,) = tmp_path.rglob("results.json")

@@ -27,6 +27,7 @@ class TokenCorpus:
     labels: Integers  # [N] its class
     ids: Integers  # [N] number of its record in the file that it came from, from 1 (`Document.record`)
     groups: Integers | None = None  # [N] documents of one group stay together when splitting; negative: of none
+    scores: NDArray[np.float32] | None = None  # [N, C] logits of the linear model that a network adds to
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -43,6 +44,7 @@ class TokenCorpus:
             labels=self.labels[chosen],
             ids=self.ids[chosen],
             groups=None if self.groups is None else self.groups[chosen],
+            scores=None if self.scores is None else self.scores[chosen],
         )
 
     def document(self, index: int) -> NDArray[np.int32]:

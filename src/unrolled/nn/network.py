@@ -1,4 +1,4 @@
-"""The network: embedding, encoder, pooling and linear head. No training loop, and no Lightning."""
+"""The network: embedding, encoder, pooling, linear head and wide path. No training loop, and no Lightning."""
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,19 @@ class Network(nn.Module):
     The parts are read chunk by chunk by `unrolled.tbptt`, which holds the loop.
 
     embedding: ids to vectors (K, B, E); encoder: to outputs (K, B, D); pooling: of one direction's outputs to one
-    vector per document; num_classes: C; dropout: share of that vector zeroed before the head in training.
+    vector per document; num_classes: C; dropout: share of that vector zeroed before the head in training; wide: add the
+    logits of a linear model of the document, times a learned number (Cheng et al. 2016). The head begins with zeros
+    then, so that training starts from the linear model.
     """
 
     def __init__(
-        self, embedding: Embedding, encoder: Encoder, pooling: Pooling, num_classes: int, dropout: float = 0.0
+        self,
+        embedding: Embedding,
+        encoder: Encoder,
+        pooling: Pooling,
+        num_classes: int,
+        dropout: float = 0.0,
+        wide: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = embedding
@@ -27,6 +35,11 @@ class Network(nn.Module):
         self.directions = len(encoder.layers[-1].directions)  # each is pooled on its own, in its reading order
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.directions * pooling.size, num_classes)
+        self.wide: nn.Parameter | None = None
+        if wide:
+            self.wide = nn.Parameter(torch.ones(()))
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     @property
     def device(self) -> torch.device:
@@ -46,6 +59,11 @@ class Network(nn.Module):
         """(B, size) what the documents' outputs so far come to, the directions side by side."""
         return torch.cat([self.pooling.value(own) for own in self.pooled_of_directions(pooled)], dim=1)
 
-    def logits(self, pooled: Pooled) -> Tensor:
-        """(B, C) from the statistics of what has been read."""
-        return self.head(self.dropout(self.document_vector(pooled)))
+    def logits(self, pooled: Pooled, scores: Tensor | None = None) -> Tensor:
+        """(B, C) from the statistics of what has been read; scores: (B, C) the linear model's, with a wide path."""
+        logits: Tensor = self.head(self.dropout(self.document_vector(pooled)))
+        if self.wide is None:
+            return logits
+        if scores is None:
+            raise ValueError("a network with a wide path needs the linear model's scores")
+        return logits + self.wide * scores

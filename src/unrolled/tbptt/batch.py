@@ -106,6 +106,7 @@ class Batch:
     num_carried: int  # of these chunks, those that go on from a carried state
     num_idle: int  # rows of blocks that have no document
     normalizer: float  # documents per batch and rank, on average: what the summed loss is divided by
+    scores: Tensor | None = None  # (B, C) a linear model's logits of each whole document (`TokenCorpus.scores`)
 
     @property
     def blocks(self) -> Blocks:
@@ -246,6 +247,7 @@ def _batch(
         num_carried=int((read & (begin > 0)).sum()),
         num_idle=int(idle[of].sum()),
         normalizer=normalizer,
+        scores=None if corpus.scores is None else torch.from_numpy(corpus.scores[safe]),
     )
 
 

@@ -51,12 +51,13 @@ def build_network(config: DictConfig, checked: Config, prepared: PreparedData) -
     embedding, encoder, pooling = _parts(config, len(prepared.vocabulary))
     if prepared.vectors is not None:
         _pretrain(embedding, prepared.vectors, checked.text.freeze_vectors)
-    return Network(embedding, encoder, pooling, len(prepared.labels), config.pooling.get("dropout", 0.0))
+    dropout, wide = config.pooling.get("dropout", 0.0), config.model.get("wide", False)
+    return Network(embedding, encoder, pooling, len(prepared.labels), dropout, wide)
 
 
 def _parts(config: DictConfig, vocabulary_size: int) -> tuple[Embedding, Encoder, Pooling]:
     embedding = build("embedding", config.embedding, num_embeddings=vocabulary_size)
-    encoder = build("model", config.model, input_size=embedding.embedding_dim)
+    encoder = build("model", without(config.model, "wide"), input_size=embedding.embedding_dim)
     pooling = build("pooling", without(config.pooling, "dropout"), width=encoder.layers[-1].direction_size)
     return embedding, encoder, pooling
 

@@ -99,7 +99,7 @@ class Classifier(pl.LightningModule):
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, C) of whole documents, read chunk by chunk."""
         carried = start(self.network, len(batch.labels))
-        return self.network.logits(read(self.network, batch.blocks, carried, self.truncation).pooled)
+        return self.network.logits(read(self.network, batch.blocks, carried, self.truncation).pooled, batch.scores)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The batch's loss: each document's cross entropy, summed, over the documents of an average batch."""
@@ -107,12 +107,12 @@ class Classifier(pl.LightningModule):
         if self.schedule == "documents":
             truncation = self._within_budget(batch)
             carried = read(self.network, batch.blocks, start(self.network, len(batch.labels)), truncation)
-            ended = logits = self.network.logits(carried.pooled)
+            ended = logits = self.network.logits(carried.pooled, batch.scores)
             labels = batch.labels
             loss = self._each_loss(logits, labels).sum() / batch.normalizer
         else:
             carried, self._waiting = read_stream(self.network, batch, self._waiting, self.truncation)
-            logits = self.network.logits(carried.pooled)
+            logits = self.network.logits(carried.pooled, batch.scores)
             each = self._each_loss(logits, batch.labels)
             loss = (each * chunk_weights(self.loss, batch, each.dtype)).sum() / batch.normalizer
             ended, labels = logits[batch.ended_rows], batch.labels[batch.ended_rows]

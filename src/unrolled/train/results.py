@@ -30,6 +30,7 @@ RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.csv"
 TOKENIZER_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocabulary.txt"
+LINEAR_FILE = "linear.npz"
 LATEST_FILE = "latest"
 FORMAT = 1
 
@@ -54,6 +55,7 @@ class RunResult:
     history: list[dict[str, float]] = field(default_factory=list)  # a row per validation
     parameters: dict[str, int] = field(default_factory=dict)  # total and per part
     directions: str = ""  # in which training reads documents, and how far a backward one sees
+    baseline: dict[str, float] = field(default_factory=dict)  # the linear model's metrics, seconds and parameters
     speed: dict[str, float | None] = field(default_factory=dict)  # medians over windows of training
     environment: dict[str, Any] = field(default_factory=dict)
     data_summary: dict[str, Any] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO, WORDS, choose_text
 from unrolled.errors import RefusedDataError, UserError
+from unrolled.train.baseline import Baseline, fit_baseline
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
@@ -41,6 +42,7 @@ from unrolled.train.environment import describe_environment
 from unrolled.train.estimate import estimate
 from unrolled.train.recipe import Statistics, decide, described
 from unrolled.train.results import (
+    LINEAR_FILE,
     TOKENIZER_FILE,
     VOCABULARY_FILE,
     RunResult,
@@ -162,7 +164,8 @@ def _root(directory: Path, sweeping: bool) -> Path:
 def _dry_run(config: DictConfig, valid: Config, console: Console) -> None:
     """Show the data, the model and how long its training will take, and train nothing."""
     prepared, valid = _prepare_and_decide(config, valid, console)
-    model = _build_and_show(config, valid, prepared, console)
+    prepared, baseline = _with_baseline(config, valid, prepared)
+    model = _build_and_show(config, valid, prepared, baseline, console)
     console.print(str(estimate(config, model, build_datamodule(prepared, valid))), highlight=False, soft_wrap=True)
     console.print("dry run: everything fits together; to train, give the command without dry_run=true")
 
@@ -180,13 +183,18 @@ def _fit_and_test(
     prepared, valid = _prepare_and_decide(config, valid, console)
     settings = plain(config)
     result.configure(settings)
+    prepared, baseline = _with_baseline(config, valid, prepared)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
         result.write()  # what the recipe has decided holds for a run that is killed and resumed, too
         prepared.vocabulary.save(directory / VOCABULARY_FILE)
         write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
-    model = _build_and_show(config, valid, prepared, console)
-    result.parameters, result.directions = count_parameters(model), model.directions
+        if config.model.get("wide", False) and baseline is not None:
+            baseline.model.save(directory / LINEAR_FILE)
+    model = _build_and_show(config, valid, prepared, baseline, console)
+    if valid.baseline is not None and baseline is not None:
+        result.baseline = baseline.record()
+    result.parameters, result.directions = _count_parameters(model, baseline), model.directions
     history, speed = History(), Speed()
     if not first:  # the weights are the same everywhere, dropout is not
         torch.manual_seed(valid.seed + 1_000_003 * global_rank())
@@ -287,13 +295,32 @@ def _prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> 
     return prepared, checked(config)
 
 
-def _build_and_show(config: DictConfig, valid: Config, prepared: PreparedData, console: Console) -> Classifier:
+def _with_baseline(config: DictConfig, valid: Config, prepared: PreparedData) -> tuple[PreparedData, Baseline | None]:
+    """The data with the linear model's scores, and that model, where the network or the table needs them."""
+    wide = config.model.get("wide", False)
+    if valid.baseline is None and not wide:
+        return prepared, None
+    scored, baseline = fit_baseline(prepared)
+    return scored if wide else prepared, baseline
+
+
+def _build_and_show(
+    config: DictConfig, valid: Config, prepared: PreparedData, baseline: Baseline | None, console: Console
+) -> Classifier:
     """Build the model and show what it is."""
     model = build_classifier(config, valid, prepared)
-    parameters = count_parameters(model)
+    parameters = _count_parameters(model, baseline)
     parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")
     console.print(f"parameters  {parameters['total']:,} ({parts})", highlight=False)
     return model
+
+
+def _count_parameters(model: Classifier, baseline: Baseline | None) -> dict[str, int]:
+    """Of each part and in all, those of the linear model that the network adds to included."""
+    parameters = count_parameters(model)
+    if model.network.wide is None or baseline is None:
+        return parameters
+    return parameters | {"linear": baseline.parameters + 1, "total": parameters["total"] + baseline.parameters}
 
 
 def _reset_process(config: Config) -> None:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from unrolled.data.summary import summary_table
-from unrolled.train.columns import BY_NAME
+from unrolled.train.columns import BY_NAME, clock
 from unrolled.train.results import RunResult
 
 SHOWN = [
@@ -61,7 +61,15 @@ def print_runs(runs: Sequence[RunResult], logdir: str | Path, console: Console |
         for line in zip(titles, *rows, strict=True):
             table.add_row(*map(escape, line))
     console.print(table)
+    for run in runs:
+        if run.baseline:
+            console.print(_baseline_line(run), highlight=False, soft_wrap=True)
     console.print(f"\ntensorboard --logdir {logdir}", highlight=False, soft_wrap=True)
+
+
+def _baseline_line(run: RunResult) -> str:
+    accuracy, f1 = (100 * run.baseline[f"test/{name}"] for name in ("accuracy", "macro_f1"))
+    return f"linear baseline: test acc {accuracy:.2f} %, macro F1 {f1:.2f} %, {clock(run.baseline['seconds'])}"
 
 
 def natural_width(table: Table, console: Console) -> int:

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from torch.onnx import register_custom_op_symbolic
 from unrolled.arguments import parse_key_values
 from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
-from unrolled.train.build import build
-from unrolled.train.results import VOCABULARY_FILE, write_atomically
+from unrolled.linear import LinearModel, count_features
+from unrolled.train.build import build, without
+from unrolled.train.results import LINEAR_FILE, VOCABULARY_FILE, write_atomically
 from unrolled.use.load import LoadedRun, load_run, saved_config
 from unrolled.use.predictor import TextClassifier
 
@@ -41,9 +43,11 @@ KEYS = {
 
 EXAMPLES = """\
 writes:
-  model.onnx     inputs tokens (K, 1), length (1,), carry_0, carry_1, ...
+  model.onnx     inputs tokens (K, 1), length (1,), scores (1, C), carry_0, ...
                  outputs probabilities (1, C), next_carry_0, next_carry_1, ...
   carry.npz      the carry before the first token
+  linear.npz     the linear model whose scores of the document are an input
+                 (with model.wide=true)
   labels.txt     the classes, one per line, in the order of the probabilities
   vocabulary.txt one token per line, whose number (from 0) is its id;
                  0 pads, 1 is unknown
@@ -60,9 +64,10 @@ TOLERANCE = 1e-4  # largest difference of a probability between torch and onnxru
 class ChunkModel(nn.Module):
     """A classifier as a function of one chunk and the carry.
 
-    Called with tokens (K, 1), length (1,) of which count (fewer than K only in a document's last chunk) and the carry:
-    the recurrent state (L, 1, H), then the pooling's statistics (1, ...). Returns the probabilities (1, C) for what has
-    been read so far, and the carry after it.
+    Called with tokens (K, 1), length (1,) of which count (fewer than K only in a document's last chunk), with a wide
+    path the linear model's scores (1, C) of the document, and the carry: the recurrent state (L, 1, H), then the
+    pooling's statistics (1, ...). Returns the probabilities (1, C) for what has been read so far, and the carry after
+    it.
     """
 
     def __init__(self, model: TextClassifier) -> None:
@@ -76,13 +81,15 @@ class ChunkModel(nn.Module):
         return (*self.network.encoder.initial_state(1), *self.network.initial_pooled(1))
 
     def forward(self, tokens: Tensor, length: Tensor, *carried: Tensor) -> tuple[Tensor, ...]:
-        network = self.network
+        network, scores = self.network, None
+        if network.wide is not None:
+            scores, carried = carried[0], carried[1:]
         state, pooled = carried[: self.num_states], carried[self.num_states :]
         if not self.carries_state:
             state = network.encoder.initial_state(1)
         outputs, state = network.encoder(network.embedding(tokens), state)
         pooled = network.pooling.update(pooled, outputs, length)
-        return (network.logits(pooled).softmax(dim=1), *state, *pooled)
+        return (network.logits(pooled, scores).softmax(dim=1), *state, *pooled)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -124,6 +131,8 @@ def export_onnx(run: LoadedRun, directory: Path, chunk: int = 64) -> float:
         _write_model(model, directory / "model.onnx", chunk)
         carry = {f"carry_{i}": tensor.detach().numpy() for i, tensor in enumerate(model.start())}
         np.savez(directory / "carry.npz", allow_pickle=False, **carry)
+        if run.model.linear is not None:
+            run.model.linear.save(directory / LINEAR_FILE)
         difference = largest_difference(run.model, directory, chunk)
         if not difference <= TOLERANCE:
             raise UserError(
@@ -168,12 +177,19 @@ def run_onnx(directory: Path, ids: NDArray[Any], chunk: int) -> NDArray[np.float
 
     session = onnxruntime.InferenceSession(str(directory / "model.onnx"), providers=["CPUExecutionProvider"])
     carry = dict(np.load(directory / "carry.npz", allow_pickle=False))
+    scores = None
+    if (directory / LINEAR_FILE).is_file():
+        counts: Counter[int] = Counter()
+        count_features(counts, np.asarray(ids).tolist(), None)
+        scores = LinearModel.load(directory / LINEAR_FILE).logits_of_counts(counts)[None]
     probabilities = np.zeros(0, dtype=np.float32)
     for begin in range(0, max(len(ids), 1), chunk):
         part = np.asarray(ids[begin : begin + chunk], dtype=np.int64)
         tokens = np.zeros((chunk, 1), dtype=np.int64)
         tokens[: len(part), 0] = part
         given = {"tokens": tokens, "length": np.array([len(part)], dtype=np.int64), **carry}
+        if scores is not None:
+            given["scores"] = scores
         known = {node.name for node in session.get_inputs()}
         probabilities, *after = session.run(None, {name: value for name, value in given.items() if name in known})
         carry = dict(zip(carry, after, strict=True))
@@ -182,6 +198,8 @@ def run_onnx(directory: Path, ids: NDArray[Any], chunk: int) -> NDArray[np.float
 
 def _write_model(model: ChunkModel, path: Path, chunk: int) -> None:
     carry = model.start()
+    head = model.network.head
+    scores = [torch.zeros(1, head.out_features)] if model.network.wide is not None else []
     names = [f"carry_{i}" for i in range(len(carry))]
     tokens, length = torch.ones(chunk, 1, dtype=torch.int64), torch.tensor([max(chunk - 1, 0)])
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -190,9 +208,9 @@ def _write_model(model: ChunkModel, path: Path, chunk: int) -> None:
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are fixed on purpose
         torch.onnx.export(
             model,
-            (tokens, length, *carry),
+            (tokens, length, *scores, *carry),
             str(path),
-            input_names=["tokens", "length", *names],
+            input_names=["tokens", "length", *["scores"] * len(scores), *names],
             output_names=["probabilities", *(f"next_{name}" for name in names)],
             opset_version=OPSET,
             dynamo=False,
@@ -209,7 +227,7 @@ def _handwritten(run: LoadedRun) -> TextClassifier:
         return run.model
     config = saved_config(run.result).model
     config.implementation = "handwritten"
-    encoder = build("model", config, input_size=run.config.embedding.embedding_dim)
+    encoder = build("model", without(config, "wide"), input_size=run.config.embedding.embedding_dim)
     weights = run.model.network.encoder.state_dict()
     encoder.load_state_dict({name.replace(".module.", "."): weight for name, weight in weights.items()})
     run.model.network.encoder = encoder.eval()

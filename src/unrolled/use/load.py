@@ -16,9 +16,10 @@ from unrolled.data.saved_tokenizer import tokenizer_from_state
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
+from unrolled.linear import LinearModel
 from unrolled.tbptt.schedule import EVALUATION_CHUNK
 from unrolled.train.build import build_network
-from unrolled.train.results import TOKENIZER_FILE, VOCABULARY_FILE, RunResult, load_result
+from unrolled.train.results import LINEAR_FILE, TOKENIZER_FILE, VOCABULARY_FILE, RunResult, load_result
 from unrolled.use.predictor import TextClassifier
 
 
@@ -85,6 +86,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         valid.tbptt.eval_batch_size,
         valid.tbptt.carry,
         result.config.get("data", {}),
+        load_linear(result.directory) if network.wide is not None else None,
     )
     return LoadedRun(result, valid, path, model)
 
@@ -108,6 +110,14 @@ def _device(device: str | torch.device | None) -> torch.device:
 def saved_config(result: RunResult) -> DictConfig:
     """The run's configuration as Hydra composed it."""
     return OmegaConf.create({key: value for key, value in result.config.items() if key != "hydra"})
+
+
+def load_linear(directory: Path) -> LinearModel:
+    """The linear model that the run has fitted."""
+    try:
+        return LinearModel.load(directory / LINEAR_FILE)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{directory / LINEAR_FILE} cannot be read ({error}); the run is not complete") from error
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:

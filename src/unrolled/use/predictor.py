@@ -1,5 +1,6 @@
 """A trained classifier for texts, in the manner of scikit-learn."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.truncate import truncate
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
+from unrolled.linear import LinearModel, count_features
 from unrolled.nn.network import Network
 from unrolled.tbptt.batch import documents_batch, stream_batch
 from unrolled.tbptt.carried import CarriedState
@@ -46,13 +48,15 @@ class TextClassifier:
         batch_size: int = 128,
         carry: bool = True,
         data: Mapping[str, Any] | None = None,
+        linear: LinearModel | None = None,
     ) -> None:
         """chunk_len: time steps read at once; max_tokens, keep: how long documents are truncated (see ``data.cut``);
         carry: whether a chunk goes on with the state of the one before; data: the run's settings of its data,
-        by which further files are read."""
+        by which further files are read; linear: the model that a network with a wide path adds to."""
         self.network = network.eval()
         self.truncation = Truncation(carry=carry)
         self.data = dict(data or {})
+        self.linear = linear
         self.vocabulary = vocabulary
         self.tokenizer = tokenizer
         self.chunk_len = chunk_len
@@ -117,13 +121,15 @@ class TextClassifier:
         self.tokens_read += int(lengths.sum())
         if self.max_tokens is not None:
             corpus = truncate(corpus, self.max_tokens, self.keep)
+        if self.linear is not None:
+            corpus = replace(corpus, scores=self.linear.logits(corpus))
         result = np.empty((len(documents), len(self.classes_)), dtype=np.float32)
         order = np.argsort(-corpus.lengths, kind="stable")  # like lengths together: less padding
         for begin in range(0, len(order), self.batch_size):
             batch = documents_batch(corpus, order[begin : begin + self.batch_size], self.chunk_len)
             blocks = batch.to(self.network.device).blocks
             carried = read(self.network, blocks, start(self.network, len(batch.labels)), self.truncation)
-            logits = self.network.logits(carried.pooled)
+            logits = self.network.logits(carried.pooled, batch.scores)
             result[batch.ids.numpy()] = logits.float().softmax(dim=1).cpu().numpy()
         return result
 
@@ -153,6 +159,8 @@ class Session:
         self._model = model
         self._pieces = IncrementalTokenizer(model.tokenizer)
         self._waiting: list[int] = []  # ids, fewer than a chunk
+        self._counts: Counter[int] = Counter()  # of the linear model's features
+        self._last: int | None = None  # the token before the one to come
         with torch.inference_mode():
             self._carried = start(model.network, 1)
 
@@ -162,6 +170,7 @@ class Session:
         self._waiting += self._model.vocabulary.lookup(self._pieces.feed(text))
         size = self._model.chunk_len
         while len(self._waiting) >= size:
+            self._last = self._count(self._counts, self._waiting[:size], self._last)
             self._carried = self._advance(self._carried, self._waiting[:size])
             del self._waiting[:size]
         return self
@@ -172,11 +181,16 @@ class Session:
         with torch.inference_mode():
             network = self._model.network
             rest = self._waiting + self._model.vocabulary.lookup(self._pieces.rest())
+            counts = self._counts.copy()
+            self._count(counts, rest, self._last)
             carried, size, tokens = self._carried, self._model.chunk_len, self.tokens
             for begin in range(0, len(rest), size):
                 carried = self._advance(carried, rest[begin : begin + size])
             self.tokens = tokens  # a look ahead: nothing of it is kept
-            proba: NDArray[np.float32] = network.logits(carried.pooled).float().softmax(dim=1)[0].cpu().numpy()
+            linear, scores = self._model.linear, None
+            if linear is not None:
+                scores = torch.from_numpy(linear.logits_of_counts(counts)).unsqueeze(0).to(network.device)
+            proba: NDArray[np.float32] = network.logits(carried.pooled, scores).float().softmax(dim=1)[0].cpu().numpy()
             return proba
 
     @property
@@ -184,10 +198,17 @@ class Session:
         """The likeliest class for what has been read."""
         return str(self._model.classes_[self.proba.argmax()])
 
+    def _count(self, counts: Counter[int], ids: list[int], before: int | None) -> int | None:
+        return before if self._model.linear is None else count_features(counts, self._kept(ids), before)
+
+    def _kept(self, ids: list[int]) -> list[int]:
+        """Those of the next tokens that are not beyond the longest document."""
+        limit = self._model.max_tokens
+        return ids if limit is None else ids[: max(limit - self.tokens, 0)]
+
     def _advance(self, carried: CarriedState, ids: list[int]) -> CarriedState:
         model = self._model
-        if model.max_tokens is not None:
-            ids = ids[: max(model.max_tokens - self.tokens, 0)]
+        ids = self._kept(ids)
         if not ids:
             return carried
         if self.tokens and not model.truncation.carry:
