@@ -58,7 +58,7 @@ def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
     directory = tmp_path / "export"
     assert export_onnx(run, directory, chunk=7) < 1e-5
     assert {path.name for path in directory.iterdir()} == {
-        "model.onnx", "carry.npz", "labels.txt", "vocabulary.txt", "model.json",
+        "model.onnx", "carry.npz", "labels.txt", "vocabulary.txt", "model.json", "linear.npz",
     }  # fmt: skip
     documents = [run.model.encode(text) for text in DOCUMENTS]
     assert [len(ids) > 7 for ids in documents] == [False, False, True, True, True]

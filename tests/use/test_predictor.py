@@ -113,12 +113,13 @@ def own_documents_are_cut_as_in_the_run() -> None:
 
 def test_a_loaded_run_predicts_what_it_predicted_in_its_test(trained) -> None:
     """The texts are read again from their source; the classes must be those that the test saved."""
+    from unrolled.data.sources.source import Notes
     from unrolled.use.evaluate import own_documents
     from unrolled.use.load import load_run
 
     loaded = load_run(trained)
     saved = load_predictions(load_result(trained))
-    documents = own_documents(loaded)
+    documents = own_documents(loaded, Notes())
     assert [document.record for document in documents] == saved["ids"].tolist()
     predicted = loaded.model.predict([document.text for document in documents])
     assert predicted.tolist() == saved["predicted"].tolist()
