@@ -55,13 +55,19 @@ class LinearModel:
         row = csr_matrix((values, (np.zeros(len(values), np.int64), where[there])), shape=(1, len(self.features)))
         return self.scale * ((_tf_idf(row, self.idf) @ self.weights)[0] + self.bias)
 
+    def logits_of_document(self, ids: Iterable[int]) -> Floats:
+        """The logits [C] of one document of token ids."""
+        counts: Counter[int] = Counter()
+        count_features(counts, ids, None)
+        return self.logits_of_counts(counts)
+
     def save(self, path: Path) -> None:
         """Write it as plain arrays."""
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **{name: np.asarray(value) for name, value in vars(self).items()})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises OSError, ValueError or KeyError where that is not what ``path`` holds."""
         with np.load(path, allow_pickle=False) as arrays:
             known = {name: arrays[name] for name in ("features", "idf", "weights", "bias")}

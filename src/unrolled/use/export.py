@@ -5,7 +5,6 @@ import json
 import logging
 import shutil
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch.onnx import register_custom_op_symbolic
 from unrolled.arguments import parse_key_values
 from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
-from unrolled.linear import LinearModel, count_features
+from unrolled.linear import LinearModel
 from unrolled.train.build import build, without
 from unrolled.train.results import LINEAR_FILE, VOCABULARY_FILE, write_atomically
 from unrolled.use.load import LoadedRun, load_run, saved_config
@@ -179,9 +178,7 @@ def run_onnx(directory: Path, ids: NDArray[Any], chunk: int) -> NDArray[np.float
     carry = dict(np.load(directory / "carry.npz", allow_pickle=False))
     scores = None
     if (directory / LINEAR_FILE).is_file():
-        counts: Counter[int] = Counter()
-        count_features(counts, np.asarray(ids).tolist(), None)
-        scores = LinearModel.load(directory / LINEAR_FILE).logits_of_counts(counts)[None]
+        scores = LinearModel.load(directory / LINEAR_FILE).logits_of_document(np.asarray(ids).tolist())[None]
     probabilities = np.zeros(0, dtype=np.float32)
     for begin in range(0, max(len(ids), 1), chunk):
         part = np.asarray(ids[begin : begin + chunk], dtype=np.int64)
