@@ -29,10 +29,12 @@ def test_the_summary_has_every_job(record, tmp_path) -> None:
     assert "gru" in text
 
 
-def test_an_error_that_several_jobs_had_is_said_once() -> None:
-    notes = [{"overrides": [f"seed={i}"], "run": "none", "error": f"error {i // 2}", "number": i} for i in range(3)]
+def test_an_error_that_several_jobs_had_is_said_once_and_there_is_no_table_of_failures(record) -> None:
+    failed = str(record(error="x").directory)
+    notes = [{"overrides": [f"seed={i}"], "run": failed, "error": f"error {i // 2}", "number": i} for i in range(3)]
     out = io.StringIO()
     assert print_summary(notes, Console(file=out, width=200)) == 3
+    assert out.getvalue().startswith("\n\n3 jobs: 0 finished now, 3 failed\n")
     assert "  jobs 0, 1: error 0\n  job 2 (seed=2): error 1\n" in out.getvalue()
 
 

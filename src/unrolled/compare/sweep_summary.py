@@ -69,7 +69,7 @@ def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
         except UserError:
             continue  # stopped before it became a run: its note has the error
     console.print()
-    if runs:
+    if any(run.status == "ok" for run in runs):
         unique = {run.directory.resolve(): run for run in runs}
         comparison = compare(list(unique.values()))
         comparison.not_ok = []  # they are listed below, with their overrides

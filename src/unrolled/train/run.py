@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from rich.console import Console
 
-from unrolled.config import Config, checked, stood_in
+from unrolled.config import Config, check_early, checked, stood_in
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
@@ -99,6 +99,8 @@ def train(config: DictConfig) -> float | None:
     before = None if config.resume is None else load_result(config.resume)
     if before is not None:
         restore_settings(config, before)
+    else:
+        check_early(config)  # files that are not there are no run of a sweep
     valid = checked(config)
     check_launcher(config.trainer.get("devices"))
     _silence_libraries()
