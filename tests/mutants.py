@@ -483,6 +483,13 @@ MUTANTS = [
         "tests/data/test_prepare.py",
     ),
     Mutant(
+        "accents and vowel signs torn out of their words",
+        "data/tokenizer.py",
+        'in "PS"',
+        'in "PSM"',
+        "tests/data/test_tokenizer.py",
+    ),
+    Mutant(
         "words that blanks divide already are read as characters",
         "data/text_choice.py",
         " or characters < CHARACTERS_PER_BLANK * blanks:",

@@ -12,6 +12,7 @@ ROWS = {
     "parity": "Row",
     "peers": "Row",
     "schedules": "Row",
+    "text_treatment": "Row",
     "truncation_bias": "Row",
 }
 

@@ -47,12 +47,17 @@ class Report:
 
 
 def run_study(
-    script: str, study: Callable[[argparse.Namespace], Report], description: str, quick: str, trains: bool = True
+    script: str,
+    study: Callable[[argparse.Namespace], Report],
+    description: str,
+    quick: str,
+    trains: bool = True,
+    files: str | None = None,
 ) -> None:
     """Run ``study`` as the command line says, show its table and write its report.
 
     script: its file, in the folder that the report goes to; quick: what --quick does, for --help; trains: whether it
-    runs train.py, so that it takes ``--jobs`` and ``--runs``, too.
+    runs train.py, so that it takes ``--jobs`` and ``--runs``, too; files: what files on the command line are, if any.
     """
 
     def main(words: Sequence[str]) -> None:
@@ -66,6 +71,8 @@ def run_study(
                 default=ROOT / "runs" / "studies",
                 help="folder for the runs themselves",
             )
+        if files is not None:
+            parser.add_argument("files", nargs="*", type=Path, help=files)
         parser.add_argument("--output", type=Path, help="folder for results.json, the plot and README.md")
         arguments = parser.parse_args(words)
         report = study(arguments)
