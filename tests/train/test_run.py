@@ -81,6 +81,7 @@ def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier
         "trainer.log_every_n_steps=1",
         "callbacks.averaging=null",
         "model.wide=false",
+        "tbptt.memory_mib=0.01",
     )
     done = program("train.py", *QUICK, "model.proj_size=16", *settings, f"output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
@@ -94,6 +95,8 @@ def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier
     skipped = 5 + 3  # by `Speed`: the first steps, and one at the start of each epoch
     assert results["speed"]["measured_steps"] > steps - skipped - 1
     assert "nothing was learned beyond the most frequent class" in done.stdout
+    assert 0 < results["speed"]["recomputed_steps"] <= steps  # a batch of one chunk is not
+    assert (done.stdout + done.stderr).count("tbptt.memory=retain keeps them") == 1
 
 
 def test_checkpoints_hold_plain_values_only(trained: Path) -> None:
