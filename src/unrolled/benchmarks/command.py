@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--overhead-steps", type=int, default=40, help="training steps per round, for threads, too (default 40)"
     )
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="of recurrences (default: all)")
+    parts = f"of {', '.join(PARTS)} (default: all)"
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART", help=parts)
     parser.add_argument("--least", type=float, default=0.1, help="seconds a candidate runs in a round (default 0.1)")
     parser.add_argument(
         "--clock",
