@@ -46,6 +46,20 @@ CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
     Mutant(
+        "a training document is scored by a linear model that knows its class",
+        "linear.py",
+        "rest = ~np.isin(np.arange(len(y)), part)",
+        "rest = np.ones(len(y), bool)",
+        "tests/test_linear.py",
+    ),
+    Mutant(
+        "the last token of a document and the first of the next are a pair",
+        "linear.py",
+        "together = rows[1:] == rows[:-1]",
+        "together = rows[1:] >= rows[:-1]",
+        "tests/test_linear.py",
+    ),
+    Mutant(
         "a wrong value waits for torch",
         "cli.py",
         "            check_early(config)",

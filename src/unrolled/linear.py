@@ -11,10 +11,11 @@ It is what a recurrent classifier has to beat, and, with `model.wide=true`, what
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,11 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 MIN_DOCUMENTS = 2  # a feature of a single document teaches nothing that holds for another
-MAX_FEATURES = 500_000  # the most frequent stay: bounds the file and the time
+MAX_FEATURES = 500_000  # those that most documents have
+MAX_WEIGHTS = 20_000_000  # features times classes: bounds the file and the memory where there are many classes
+MAX_TOKENS = 1 << 24  # of training documents; fitting takes about 100 bytes a token
 FOLDS = 5  # of the training documents, for scores by a machine that has not seen a document
-AT_ONCE = 4096  # documents whose features are counted together
+AT_ONCE = 1 << 20  # tokens whose features are counted together
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,17 @@ class LinearModel:
 
     def logits(self, corpus: TokenCorpus) -> Floats:
         """The logits [N, C] of each document."""
-        rows = [_tf_idf(_counts(part, self.features), self.idf) @ self.weights for part in _parts(corpus)]
-        return self.scale * (np.concatenate([np.zeros((0, len(self.bias)), np.float32), *rows]) + self.bias)
+        counts = (_aligned(*_counted(part), self.features) for part in _parts(corpus))
+        scores = np.concatenate([_tf_idf(part, self.idf) @ self.weights for part in counts])
+        return self.scale * (scores + self.bias)
 
     def logits_of_counts(self, counts: "Counter[int]") -> Floats:
         """The logits [C] of one document of which `count_features` has counted the features."""
         from scipy.sparse import csr_matrix
 
-        known = np.array(sorted(counts), dtype=np.int64)
-        where, there = _find(known, self.features)
-        values = np.array([counts[int(feature)] for feature in known[there]], dtype=np.float32)
-        row = csr_matrix((values, (np.zeros(len(values), np.int64), where[there])), shape=(1, len(self.features)))
-        return self.scale * ((_tf_idf(row, self.idf) @ self.weights)[0] + self.bias)
+        features = np.array(sorted(counts), dtype=np.int64)
+        row = csr_matrix(np.array([[counts[feature] for feature in features.tolist()]], dtype=np.float32))
+        return self.scale * ((_tf_idf(_aligned(features, row, self.features), self.idf) @ self.weights)[0] + self.bias)
 
     def logits_of_document(self, ids: Iterable[int]) -> Floats:
         """The logits [C] of one document of token ids."""
@@ -68,31 +70,51 @@ class LinearModel:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Raises OSError, ValueError or KeyError where that is not what ``path`` holds."""
-        with np.load(path, allow_pickle=False) as arrays:
-            known = {name: arrays[name] for name in ("features", "idf", "weights", "bias")}
-            return cls(**known, scale=float(arrays["scale"]))
+        """Read what `save` wrote. Raises OSError or ValueError where that is not what ``path`` holds."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                known = {name: arrays[name] for name in ("features", "idf", "weights", "bias")}
+                return cls(**known, scale=float(arrays["scale"]))
+        except (EOFError, KeyError, TypeError, BadZipFile) as error:
+            raise ValueError(str(error)) from error
 
 
-def fit(corpus: TokenCorpus, classes: int, folds: int = FOLDS) -> tuple[LinearModel, Floats]:
+def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, folds: int = FOLDS) -> tuple[LinearModel, Floats]:
     """Fit to ``corpus``; the model, and logits [N, C] of each document by one that was not fitted to it.
 
-    classes: C; one without documents is never predicted. folds: parts, each scored by a machine fitted to the others.
+    Of a corpus of more than `MAX_TOKENS` it is fitted to the documents of `affordable`.
+
+    classes: how many; one without documents has the score -1 everywhere. C: the support vector machine's, the larger
+    the closer it fits the training documents. folds: parts, each scored by a machine fitted to the others.
     """
     from scipy.sparse import vstack
 
-    features, documents_with = _frequent(corpus)
-    idf = (np.log((1 + len(corpus)) / (1 + documents_with)) + 1).astype(np.float32)
-    x = _tf_idf(vstack([_counts(part, features) for part in _parts(corpus)]).tocsr(), idf)
-    y = corpus.labels
-    weights, bias = _machine(x, y, classes)
-    held_out = np.zeros((len(y), classes), np.float32)
+    chosen = affordable(corpus)
+    fitted = corpus.select(chosen)
+    counted = [_counted(part) for part in _parts(fitted)]
+    features, documents_with = _frequent(counted, classes)
+    idf = (np.log((1 + len(fitted)) / (1 + documents_with)) + 1).astype(np.float32)
+    x = _tf_idf(vstack([_aligned(*part, features) for part in counted]).tocsr(), idf)
+    del counted
+    y = fitted.labels
+    weights, bias = _machine(x, y, classes, C)
+    scores = np.zeros((len(y), classes), np.float32)
     for part in _folds(y, folds):
         rest = ~np.isin(np.arange(len(y)), part)
-        own_weights, own_bias = _machine(x[rest], y[rest], classes) if rest.any() else (weights, bias)
-        held_out[part] = x[part] @ own_weights + own_bias
-    scale = _likeliest_scale(held_out, y)
-    return LinearModel(features, idf, weights, bias, scale), scale * held_out
+        own_weights, own_bias = _machine(x[rest], y[rest], classes, C, tolerance=0.1)  # liblinear's own: twice as fast
+        scores[part] = x[part] @ own_weights + own_bias
+    scale = _likeliest_scale(scores, y)
+    model = LinearModel(features, idf, weights, bias, scale)
+    others = ~np.isin(np.arange(len(corpus)), chosen)
+    held_out = np.zeros((len(corpus), classes), np.float32)
+    held_out[chosen], held_out[others] = scale * scores, model.logits(corpus.select(others))
+    return model, held_out
+
+
+def affordable(corpus: TokenCorpus) -> Integers:
+    """The documents that a model is fitted to, ascending: all, or a random part with `MAX_TOKENS` tokens."""
+    order = np.random.default_rng(0).permutation(len(corpus))
+    return np.sort(order[corpus.lengths[order].cumsum() <= MAX_TOKENS])
 
 
 def count_features(counts: "Counter[int]", ids: Iterable[int], before: int | None) -> int | None:
@@ -109,36 +131,36 @@ def count_features(counts: "Counter[int]", ids: Iterable[int], before: int | Non
 
 
 def _parts(corpus: TokenCorpus) -> Iterable[TokenCorpus]:
-    return (corpus.select(np.arange(i, min(i + AT_ONCE, len(corpus)))) for i in range(0, len(corpus), AT_ONCE))
+    """The documents in their order, about `AT_ONCE` tokens at a time; at least one part, if an empty one."""
+    part = (corpus.lengths.cumsum() - corpus.lengths) // AT_ONCE
+    return map(corpus.select, np.split(np.arange(len(corpus)), np.flatnonzero(np.diff(part)) + 1))
 
 
-def _features(corpus: TokenCorpus) -> tuple[Integers, Integers]:
-    """Every feature of every document, as often as it is there, and the document's number."""
-    documents = [corpus.document(i).astype(np.int64) for i in range(len(corpus))]
-    pairs = [(ids[:-1] + 1 << 32) + ids[1:] for ids in documents]
-    features = [feature for both in zip(documents, pairs, strict=True) for feature in both]
-    rows = np.repeat(np.arange(len(features)) // 2, [len(part) for part in features])
-    return np.concatenate([np.zeros(0, np.int64), *features]), rows
+def _counted(corpus: TokenCorpus) -> tuple[Integers, Any]:
+    """The features of these documents, ascending [F], and how often each document has each, a sparse matrix (N, F)."""
+    from scipy.sparse import csr_matrix
+
+    rows = np.repeat(np.arange(len(corpus)), corpus.lengths)
+    shift = corpus.starts - corpus.lengths.cumsum() + corpus.lengths  # from the flat position here to that in `tokens`
+    ids = corpus.table[corpus.tokens[np.arange(len(rows)) + shift[rows]]].astype(np.int64)
+    together = rows[1:] == rows[:-1]
+    pairs = (ids[:-1] + 1 << 32) + ids[1:]
+    features, where = np.unique(np.concatenate([ids, pairs[together]]), return_inverse=True)
+    rows = np.concatenate([rows, rows[1:][together]])
+    counts = csr_matrix((np.ones(len(rows), np.float32), (rows, where)), shape=(len(corpus), len(features)))
+    return features, counts  # the matrix has added up what repeats
 
 
-def _frequent(corpus: TokenCorpus) -> tuple[Integers, Integers]:
-    """The features that are kept, ascending [F], and in how many documents each is [F]."""
-    seen, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for part in _parts(corpus):
-        features, rows = _features(part)
-        order = np.lexsort((rows, features))
-        features, rows = features[order], rows[order]
-        new = np.r_[True, (features[1:] != features[:-1]) | (rows[1:] != rows[:-1])][: len(features)]
-        features, of_part = np.unique(features[new], return_counts=True)
-        every = np.union1d(seen, features)
-        total = np.zeros(len(every), np.int64)
-        total[np.searchsorted(every, seen)] += counts
-        total[np.searchsorted(every, features)] += of_part
-        seen, counts = every, total
-    kept = counts >= min(MIN_DOCUMENTS, len(corpus))
-    if kept.sum() > MAX_FEATURES:
-        kept &= counts >= np.sort(counts)[-MAX_FEATURES]
-    return seen[kept], counts[kept]
+def _frequent(counted: Sequence[tuple[Integers, Any]], classes: int) -> tuple[Integers, Integers]:
+    """Of the features of all parts those that are kept, ascending [F], and in how many documents each is [F]."""
+    every, where = np.unique(np.concatenate([features for features, _ in counted]), return_inverse=True)
+    of_parts = [np.bincount(counts.indices, minlength=counts.shape[1]) for _, counts in counted]
+    documents_with = np.bincount(where, np.concatenate(of_parts), minlength=len(every)).astype(np.int64)
+    documents = sum(counts.shape[0] for _, counts in counted)
+    kept = np.flatnonzero(documents_with >= min(MIN_DOCUMENTS, documents))
+    order = np.argsort(-documents_with[kept], kind="stable")
+    kept = np.sort(kept[order[: min(MAX_FEATURES, MAX_WEIGHTS // classes)]])
+    return every[kept], documents_with[kept]
 
 
 def _find(features: Integers, among: Integers) -> tuple[Integers, NDArray[np.bool_]]:
@@ -148,14 +170,13 @@ def _find(features: Integers, among: Integers) -> tuple[Integers, NDArray[np.boo
     return where, among[where] == features if len(among) else np.zeros(len(features), bool)
 
 
-def _counts(corpus: TokenCorpus, among: Integers) -> Any:
-    """How often each document has each feature, a sparse matrix (N, F)."""
+def _aligned(features: Integers, counts: Any, among: Integers) -> Any:
+    """``counts`` (N, F) of ascending ``features`` as counts of the ascending features ``among``."""
     from scipy.sparse import csr_matrix
 
-    features, rows = _features(corpus)
     where, there = _find(features, among)
-    ones = np.ones(int(there.sum()), np.float32)
-    return csr_matrix((ones, (rows[there], where[there])), shape=(len(corpus), len(among)))  # adds up what repeats
+    counts = counts[:, there]
+    return csr_matrix((counts.data, where[there][counts.indices], counts.indptr), shape=(counts.shape[0], len(among)))
 
 
 def _tf_idf(counts: Any, idf: Floats) -> Any:
@@ -166,7 +187,7 @@ def _tf_idf(counts: Any, idf: Floats) -> Any:
     return weighted
 
 
-def _machine(x: Any, y: Integers, classes: int) -> tuple[Floats, Floats]:
+def _machine(x: Any, y: Integers, classes: int, C: float, tolerance: float = 1e-4) -> tuple[Floats, Floats]:
     """Weights [F, C] and bias [C] of a support vector machine; two classes get half its one score each."""
     from sklearn.svm import LinearSVC
 
@@ -177,7 +198,7 @@ def _machine(x: Any, y: Integers, classes: int) -> tuple[Floats, Floats]:
         return weights, bias
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged: the scores are good long before
-        machine = LinearSVC(random_state=0).fit(x, y)
+        machine = LinearSVC(C=C, tol=tolerance, random_state=0).fit(x, y)
     if len(there) == 2:
         weights[:, there] = machine.coef_.T / 2 * [-1, 1]
         bias[there] = machine.intercept_ / 2 * [-1, 1]

@@ -116,7 +116,7 @@ def load_linear(directory: Path) -> LinearModel:
     """The linear model that the run has fitted."""
     try:
         return LinearModel.load(directory / LINEAR_FILE)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{directory / LINEAR_FILE} cannot be read ({error}); the run is not complete") from error
 
 
