@@ -10,8 +10,8 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
-from tests.conftest import VOCABULARY, numbered_corpus
 
+from tests.conftest import VOCABULARY, numbered_corpus
 from unrolled import linear
 from unrolled.data.corpus import TokenCorpus
 from unrolled.linear import LinearModel, affordable, count_features, fit

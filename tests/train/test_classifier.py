@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,11 @@ def classifier(
 ) -> Classifier:
     torch.manual_seed(0)
     options = {name: how.pop(name) for name in ("schedule", "loss", "truncation", "budget") if name in how}
+    wide = how.pop("wide", False)
     embedding = Embedding(V, E, std=1.0, dropout=dropout, word_dropout=dropout)
     encoder = make(E, H, **how)
     return Classifier(
-        Network(embedding, encoder, POOLINGS[pooling](encoder.layers[-1].direction_size), C),
+        Network(embedding, encoder, POOLINGS[pooling](encoder.layers[-1].direction_size), C, wide=wide),
         class_names=["a", "b", "c"],
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=lr),
         **options,
@@ -175,6 +177,20 @@ def test_a_documents_signal_does_not_depend_on_how_many_end_in_its_step(make_cor
         sums.append(total)
     for other in sums[1:]:
         assert_same(other, sums[0])
+
+
+@pytest.mark.parametrize("kind", ["documents", "stream"])
+def test_each_documents_own_scores_train_the_wide_path(make_corpus: Make, kind: str) -> None:
+    """From the linear model on, where the logits are the scores: the slope of their loss in the factor before them."""
+    scores = np.random.default_rng(0).normal(size=(len(LENGTHS), C)).astype(np.float32)
+    corpus = replace(make_corpus(LENGTHS), scores=scores)
+    schedule = DocumentsSchedule(corpus, 3, 2) if kind == "documents" else StreamSchedule(corpus, 2, 2)
+    model = classifier(schedule=kind, loss="every" if kind == "stream" else "final", lr=1e-7, wide=True).double()
+    fit(model, schedule)
+    factor = torch.ones((), dtype=torch.double, requires_grad=True)
+    F.cross_entropy(factor * torch.from_numpy(scores).double(), torch.from_numpy(corpus.labels)).backward()
+    wide = weights(model)["network.wide"]
+    torch.testing.assert_close((1 - wide) / 1e-7 / len(schedule), factor.grad, rtol=1e-4, atol=0)
 
 
 # ---- documents ------------------------------------------------------------------------------------------------------

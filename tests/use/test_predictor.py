@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from tests.conftest import numbered_corpus
 from tests.nn.build import gru, lstm
 
 import unrolled
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
+from unrolled.linear import fit
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Concat
@@ -17,12 +19,15 @@ WORDS = [f"w{i}" for i in range(20)]
 NAMES = ["ham", "spam", "eggs"]
 
 
-def model(bidirectional: bool = False, carry: bool = True, cell=gru, **options) -> TextClassifier:
+def model(bidirectional: bool = False, carry: bool = True, cell=gru, wide: bool = False, **options) -> TextClassifier:
     """Freshly drawn weights, large ones, so that each token matters."""
     torch.manual_seed(0)
     embedding = Embedding(len(WORDS) + 2, 3, std=1.0)
     encoder = cell(3, 5, num_layers=1, bidirectional=bidirectional)
-    network = Network(embedding, encoder, Concat(5), len(NAMES))
+    network = Network(embedding, encoder, Concat(5), len(NAMES), wide=wide)
+    if wide:  # a linear model of the same words, though of documents about nothing
+        network.head.reset_parameters()
+        options["linear"] = fit(numbered_corpus([9] * 60), len(NAMES))[0]
     vocabulary = Vocabulary(["<pad>", "<unk>", *WORDS])
     return TextClassifier(
         network, NAMES, vocabulary, build_tokenizer("words"), carry=carry, **({"chunk_len": 4} | options)
@@ -34,10 +39,11 @@ def texts(count: int, longest: int = 30) -> list[str]:
     return [" ".join(rng.choice([*WORDS, "unknown"], size=rng.integers(0, longest))) for _ in range(count)]
 
 
-def test_texts_come_back_in_order_whatever_the_batches() -> None:
+@pytest.mark.parametrize("wide", [False, True])
+def test_texts_come_back_in_order_whatever_the_batches(wide) -> None:
     given = texts(40)
-    alone = np.concatenate([model().predict_proba([text]) for text in given])
-    together = model(batch_size=7).predict_proba(given)
+    alone = np.concatenate([model(wide=wide).predict_proba([text]) for text in given])
+    together = model(wide=wide, batch_size=7).predict_proba(given)
     np.testing.assert_allclose(together, alone, atol=1e-6)
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-6)
     assert together.std(axis=0).min() > 0.01, "texts differ"
@@ -67,7 +73,9 @@ def test_windows_are_read_as_they_come(monkeypatch) -> None:
 
 @pytest.mark.parametrize("piece", [1, 3, 50])
 @pytest.mark.parametrize(
-    "options", [{}, {"carry": False}, {"max_tokens": 6}, {"cell": lstm}], ids=["carry", "chopped", "cut", "lstm"]
+    "options",
+    [{}, {"carry": False}, {"max_tokens": 6}, {"cell": lstm}, {"wide": True}, {"wide": True, "max_tokens": 6}],
+    ids=["carry", "chopped", "cut", "lstm", "wide", "wide and cut"],
 )
 def test_a_document_read_in_pieces_is_classified_as_the_whole(piece, options) -> None:
     classifier = model(**options)
@@ -80,8 +88,9 @@ def test_a_document_read_in_pieces_is_classified_as_the_whole(piece, options) ->
         assert session.label == NAMES[whole.argmax()]
 
 
-def test_looking_at_a_session_does_not_change_it() -> None:
-    classifier = model()
+@pytest.mark.parametrize("wide", [False, True])
+def test_looking_at_a_session_does_not_change_it(wide) -> None:
+    classifier = model(wide=wide)
     text = texts(1)[0] + " w1 w2 w3 w4 w5"
     session = classifier.stream()
     for end in range(1, len(text) + 1):
