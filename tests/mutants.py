@@ -46,6 +46,13 @@ CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
     Mutant(
+        "a pair of tokens on both sides of a chunk's end is not counted",
+        "use/predictor.py",
+        "self._count(self._counts, self._waiting[:size], self._last)",
+        "self._count(self._counts, self._waiting[:size], None)",
+        "tests/use/test_predictor.py",
+    ),
+    Mutant(
         "a training document is scored by a linear model that knows its class",
         "linear.py",
         "rest = ~np.isin(np.arange(len(y)), part)",

@@ -79,6 +79,19 @@ class LinearModel:
             raise ValueError(str(error)) from error
 
 
+class LinearOptions:
+    """What is left to choose with `model=linear`.
+
+    C: of the support vector machine, see `fit`. others: keys of recurrences, so that one sweep or experiment can go
+    over all models; they do nothing here. Raises ValueError unless C is positive.
+    """
+
+    def __init__(self, C: float = 1.0, **others: Any) -> None:
+        if C <= 0:
+            raise ValueError(f"C={C}: must be more than 0")
+        self.C = C
+
+
 def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, folds: int = FOLDS) -> tuple[LinearModel, Floats]:
     """Fit to ``corpus``; the model, and logits [N, C] of each document by one that was not fitted to it.
 

@@ -14,7 +14,8 @@ from torch import nn
 from unrolled.nn.encoder import Encoder
 from unrolled.train.build import without
 
-MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+FILES = (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
+MODELS = sorted(path.stem for path in FILES if path.stem != "linear")  # which has no encoder
 E, H, P, B, K = 3, 5, 2, 4, 6
 
 

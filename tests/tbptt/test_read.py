@@ -26,7 +26,8 @@ from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.read import read, start
 from unrolled.train.build import without
 
-MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+FILES = (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
+MODELS = sorted(path.stem for path in FILES if path.stem != "linear")  # which has no encoder
 E, H, P, V = 3, 5, 2, 11
 LENGTHS = [4, 9, 1, 7, 0, 7]
 CHUNKS = [1, 2, 3, 4, 9, 20, None]

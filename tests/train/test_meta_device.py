@@ -29,7 +29,8 @@ from unrolled.tbptt.schedule import StreamSchedule
 from unrolled.train.build import without
 from unrolled.train.classifier import Classifier
 
-MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+FILES = (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
+MODELS = sorted(path.stem for path in FILES if path.stem != "linear")  # which has no encoder
 LENGTHS = [7, 3, 0, 9, 1, 4]
 E, H, V, C = 3, 5, 11, 3
 META = torch.device("meta")

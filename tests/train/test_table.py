@@ -31,6 +31,16 @@ def test_the_table_shows_what_a_run_reached() -> None:
     assert "status" not in printed([run])
 
 
+def test_the_baseline_stands_under_the_table_and_where_it_is_better_the_line_says_so() -> None:
+    """Better by more than a standard error: of 400 documents of which 80 % are right, that is 2 %."""
+    baseline = {"test/accuracy": 0.8, "test/macro_f1": 0.7525, "seconds": 12.4}
+    for accuracy, better in ((0.81, False), (0.785, False), (0.775, True)):
+        run = RunResult(name="a", model="gru", status="ok", metrics={"test/accuracy": accuracy}, baseline=baseline)
+        run.data_summary = {"splits": {"test": {"documents": 400}}}
+        line = "linear baseline: test acc 80.00 %, macro F1 75.25 %, 0:12"
+        assert line + ("; the linear model is better here" if better else "") in printed([run]).splitlines()
+
+
 def test_a_failed_run_is_a_row_with_its_reason() -> None:
     text = printed([RunResult(name="a", model="gru", status="failed", error="RuntimeError: too large")])
     assert "failed: RuntimeError: too large" in text

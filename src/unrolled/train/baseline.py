@@ -5,11 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
 from unrolled.linear import LinearModel, fit
+from unrolled.train.environment import describe_environment
+from unrolled.train.memory import peak_memory_mb, reset_peak_memory
+from unrolled.train.results import LINEAR_FILE, RunResult, save_predictions
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,8 @@ class Baseline:
 
     model: LinearModel
     seconds: float
-    metrics: dict[str, float]  # accuracy and macro F1, named as those of the run
+    peak_memory_mb: float
+    metrics: dict[str, float]  # loss, accuracy and macro F1, named as those of the run
 
     @property
     def parameters(self) -> int:
@@ -30,11 +37,12 @@ class Baseline:
         return {**self.metrics, "seconds": self.seconds, "parameters": self.parameters}
 
 
-def fit_baseline(prepared: PreparedData) -> tuple[PreparedData, Baseline]:
+def fit_baseline(prepared: PreparedData, C: float = 1.0) -> tuple[PreparedData, Baseline]:
     """Fit it; the same data with its scores, those of training documents from models that have not seen them."""
+    reset_peak_memory(CPU)
     begin = time.perf_counter()
     classes = len(prepared.labels)
-    model, held_out = fit(prepared.train, classes)
+    model, held_out = fit(prepared.train, classes, C)
     scored = {"train": replace(prepared.train, scores=held_out)}
     for name in ("valid", "test"):
         corpus: TokenCorpus = getattr(prepared, name)
@@ -46,7 +54,24 @@ def fit_baseline(prepared: PreparedData) -> tuple[PreparedData, Baseline]:
         for metric, value in _measured(scored[name].labels, scored[name].scores).items()
     }
     with_scores = replace(prepared, train=scored["train"], valid=scored["valid"], test=scored["test"])
-    return with_scores, Baseline(model, seconds, metrics)
+    return with_scores, Baseline(model, seconds, peak_memory_mb(CPU), metrics)
+
+
+def record_linear(result: RunResult, prepared: PreparedData, baseline: Baseline) -> None:
+    """Fill in the results of a run whose model is the linear one alone, and write its predictions.
+
+    prepared: with its scores, as `fit_baseline` gives it.
+    """
+    test = prepared.test
+    assert test.scores is not None
+    proba = np.exp(_log_softmax(test.scores))
+    predicted = {"ids": test.ids, "labels": test.labels, "predicted": proba.argmax(1), "probability": proba.max(1)}
+    result.predictions = result.relative(save_predictions(result.directory, predicted, prepared.labels))
+    result.metrics = baseline.metrics
+    result.parameters = {"total": baseline.parameters, "linear": baseline.parameters}
+    result.speed = {"peak_memory_mb": baseline.peak_memory_mb}
+    result.environment = describe_environment() | {"processes": 1}
+    result.best_checkpoint = result.tested_weights = LINEAR_FILE
 
 
 def _measured(labels: NDArray[np.int64], scores: NDArray[np.float32] | None) -> dict[str, float]:
@@ -55,6 +80,12 @@ def _measured(labels: NDArray[np.int64], scores: NDArray[np.float32] | None) -> 
     assert scores is not None
     predicted = scores.argmax(axis=1)
     return {
+        "loss": -float(_log_softmax(scores)[np.arange(len(labels)), labels].mean()),
         "accuracy": float(accuracy_score(labels, predicted)),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
     }
+
+
+def _log_softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    logarithms: NDArray[np.float32] = torch.from_numpy(scores).log_softmax(dim=1).numpy()
+    return logarithms

@@ -31,12 +31,20 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items() if key != "hydra"}
 
 
+def is_linear(config: DictConfig) -> bool:
+    """Whether the run's model is the linear one alone, without a network."""
+    return bool(config.model.get("_target_") == "unrolled.linear.LinearOptions")
+
+
 def check_buildable(config: DictConfig) -> None:
     """Build what needs no data, to no purpose but to find a value that its library refuses before data are loaded.
 
     Raises UserError with what the library says.
     """
     config = stood_in(config)
+    if is_linear(config):
+        build("model", config.model)
+        return
     with torch.device("meta"):
         _parts(config, vocabulary_size=3)
     optimizer = build("optimizer", config.optimizer)([torch.nn.Parameter(torch.zeros(1))])

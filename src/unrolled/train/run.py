@@ -24,8 +24,8 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO, WORDS, choose_text
 from unrolled.errors import RefusedDataError, UserError
-from unrolled.train.baseline import Baseline, fit_baseline
-from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, plain
+from unrolled.train.baseline import Baseline, fit_baseline, record_linear
+from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, is_linear, plain
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
 from unrolled.train.callbacks.description import ConfigText, count_parameters
@@ -60,7 +60,7 @@ from unrolled.train.resume_files import (
 )
 from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
 from unrolled.train.sweep import skip_finished
-from unrolled.train.table import print_data, print_runs
+from unrolled.train.table import baseline_line, print_data, print_runs
 
 log = logging.getLogger(__name__)
 
@@ -167,8 +167,11 @@ def _dry_run(config: DictConfig, valid: Config, console: Console) -> None:
     """Show the data, the model and how long its training will take, and train nothing."""
     prepared, valid = _prepare_and_decide(config, valid, console)
     prepared, baseline = _with_baseline(config, valid, prepared)
-    model = _build_and_show(config, valid, prepared, baseline, console)
-    console.print(str(estimate(config, model, build_datamodule(prepared, valid))), highlight=False, soft_wrap=True)
+    if baseline is not None and (valid.baseline is not None or is_linear(config)):
+        console.print(baseline_line(baseline.record(), "val"), highlight=False, soft_wrap=True)
+    if not is_linear(config):
+        model = _build_and_show(config, valid, prepared, baseline, console)
+        console.print(str(estimate(config, model, build_datamodule(prepared, valid))), highlight=False, soft_wrap=True)
     console.print("dry run: everything fits together; to train, give the command without dry_run=true")
 
 
@@ -191,8 +194,15 @@ def _fit_and_test(
         result.write()  # what the recipe has decided holds for a run that is killed and resumed, too
         prepared.vocabulary.save(directory / VOCABULARY_FILE)
         write_atomically(directory / TOKENIZER_FILE, json.dumps(prepared.tokenizer.state()) + "\n")
-        if config.model.get("wide", False) and baseline is not None:
+        if baseline is not None and (is_linear(config) or config.model.get("wide", False)):
             baseline.model.save(directory / LINEAR_FILE)
+    if is_linear(config) and baseline is not None:
+        if first:
+            record_linear(result, prepared, baseline)
+            if (logger := build("logger", config.logger, save_dir=directory)) is not None:
+                logger.log_metrics(result.metrics, step=0)
+                logger.finalize("success")
+        return None
     model = _build_and_show(config, valid, prepared, baseline, console)
     if valid.baseline is not None and baseline is not None:
         result.baseline = baseline.record()
@@ -291,7 +301,7 @@ def _prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> 
     print_data(prepared.summary, console)
     if config.recipe is not None:
         decided = decide(config, Statistics.of(prepared))
-        if decided:
+        if decided and not is_linear(config):
             name = HydraConfig.get().runtime.choices["recipe"]
             console.print(described(name, decided), highlight=False, soft_wrap=True)
     return prepared, checked(config)
@@ -299,11 +309,11 @@ def _prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> 
 
 def _with_baseline(config: DictConfig, valid: Config, prepared: PreparedData) -> tuple[PreparedData, Baseline | None]:
     """The data with the linear model's scores, and that model, where the network or the table needs them."""
-    wide = config.model.get("wide", False)
-    if valid.baseline is None and not wide:
+    alone, wide = is_linear(config), config.model.get("wide", False)
+    if valid.baseline is None and not wide and not alone:
         return prepared, None
-    scored, baseline = fit_baseline(prepared)
-    return scored if wide else prepared, baseline
+    scored, baseline = fit_baseline(prepared, config.model.C if alone else 1.0)
+    return scored if wide or alone else prepared, baseline
 
 
 def _build_and_show(

@@ -1,6 +1,7 @@
 """The closing table of training, and tables that fit the terminal."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,22 @@ def print_runs(runs: Sequence[RunResult], logdir: str | Path, console: Console |
     console.print(table)
     for run in runs:
         if run.baseline:
-            console.print(_baseline_line(run), highlight=False, soft_wrap=True)
+            better = "; the linear model is better here" if _baseline_is_better(run) else ""
+            console.print(baseline_line(run.baseline) + better, highlight=False, soft_wrap=True)
     console.print(f"\ntensorboard --logdir {logdir}", highlight=False, soft_wrap=True)
 
 
-def _baseline_line(run: RunResult) -> str:
-    accuracy, f1 = (100 * run.baseline[f"test/{name}"] for name in ("accuracy", "macro_f1"))
-    return f"linear baseline: test acc {accuracy:.2f} %, macro F1 {f1:.2f} %, {clock(run.baseline['seconds'])}"
+def baseline_line(baseline: Mapping[str, float], split: str = "test") -> str:
+    """What the linear model of a run reaches (``RunResult.baseline``), on ``split`` `val` or `test`."""
+    accuracy, f1 = (100 * baseline[f"{split}/{name}"] for name in ("accuracy", "macro_f1"))
+    return f"linear baseline: {split} acc {accuracy:.2f} %, macro F1 {f1:.2f} %, {clock(baseline['seconds'])}"
+
+
+def _baseline_is_better(run: RunResult) -> bool:
+    """Whether it is more accurate than the run by more than the standard error of a share of the test documents."""
+    share, ours = run.baseline["test/accuracy"], run.metrics.get("test/accuracy")
+    documents = run.data_summary["splits"]["test"]["documents"]
+    return ours is not None and share - ours > math.sqrt(share * (1 - share) / documents)
 
 
 def natural_width(table: Table, console: Console) -> int:

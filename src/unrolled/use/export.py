@@ -71,6 +71,7 @@ class ChunkModel(nn.Module):
 
     def __init__(self, model: TextClassifier) -> None:
         super().__init__()
+        assert model.network is not None
         self.network = model.network
         self.carries_state = model.truncation.carry
         self.num_states = len(self.network.encoder.initial_state(1))
@@ -112,13 +113,19 @@ def export_onnx(run: LoadedRun, directory: Path, chunk: int = 64) -> float:
     Raises UserError where onnxruntime is not there, the directory is not empty, the model reads documents from both
     ends, or the exported one says something else.
     """
+    network = run.model.network
+    if network is None:
+        raise UserError(
+            f"model=linear has no network to export: {run.checkpoint} is the whole model, and LinearModel of "
+            "unrolled.linear reads it without torch"
+        )
     for package in ("onnx", "onnxruntime"):
         require_extra(package, "export", "format=onnx")
     if directory.exists() and not directory.is_dir():
         raise UserError(f"output={directory} is a file; name a directory, new or empty")
     if directory.is_dir() and any(directory.iterdir()):
         raise UserError(f"output={directory} is not empty, and nothing is overwritten; name another directory")
-    if run.model.network.encoder.bidirectional:
+    if network.encoder.bidirectional:
         raise UserError(
             "a model that reads documents from both ends cannot go chunk by chunk; train with model.bidirectional=false"
         )
@@ -224,8 +231,10 @@ def _handwritten(run: LoadedRun) -> TextClassifier:
         return run.model
     config = saved_config(run.result).model
     config.implementation = "handwritten"
+    network = run.model.network
+    assert network is not None
     encoder = build("model", without(config, "wide"), input_size=run.config.embedding.embedding_dim)
-    weights = run.model.network.encoder.state_dict()
+    weights = network.encoder.state_dict()
     encoder.load_state_dict({name.replace(".module.", "."): weight for name, weight in weights.items()})
-    run.model.network.encoder = encoder.eval()
+    network.encoder = encoder.eval()
     return run.model

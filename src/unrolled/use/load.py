@@ -17,8 +17,9 @@ from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.linear import LinearModel
+from unrolled.nn.network import Network
 from unrolled.tbptt.schedule import EVALUATION_CHUNK
-from unrolled.train.build import build_network
+from unrolled.train.build import build_network, is_linear
 from unrolled.train.results import LINEAR_FILE, TOKENIZER_FILE, VOCABULARY_FILE, RunResult, load_result
 from unrolled.use.predictor import TextClassifier
 
@@ -57,21 +58,11 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
             f"the configuration of {result.directory} was written by another version ({error}); train again"
         ) from error
     vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
-    network = build_network(config, valid, _without_documents(result, vocabulary, tokenizer))
-    own = f"{result.directory} was trained by another version of this program; train again"
-    hint = (
-        own if checkpoint in (None, "best", "last") else "give checkpoint=best, checkpoint=last or a file of this run"
-    )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:  # whatever torch raises for files that are no checkpoint
-        raise UserError(f"{path} is not a checkpoint that can be read; {hint}") from error
-    try:
-        network.load_state_dict({name.removeprefix("network."): weight for name, weight in content.items()})
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path} has the weights of another model ({reason}); {hint}") from error
-    network.to(chosen)
+    network = None
+    if not is_linear(config):
+        network = build_network(config, valid, _without_documents(result, vocabulary, tokenizer))
+        _load_weights(network, path, result, checkpoint)
+        network.to(chosen)
     data = valid.data
     limit = data.max_tokens if data.cut_test else None
     chunk_len = EVALUATION_CHUNK if valid.tbptt.carry else valid.tbptt.chunk_len or EVALUATION_CHUNK
@@ -86,9 +77,26 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         valid.tbptt.eval_batch_size,
         valid.tbptt.carry,
         result.config.get("data", {}),
-        load_linear(result.directory) if network.wide is not None else None,
+        load_linear(result.directory) if network is None or network.wide is not None else None,
     )
     return LoadedRun(result, valid, path, model)
+
+
+def _load_weights(network: Network, path: Path, result: RunResult, checkpoint: str | None) -> None:
+    """Put the weights of checkpoint ``path`` of the run into ``network``; checkpoint: as the user named it, if so."""
+    own = f"{result.directory} was trained by another version of this program; train again"
+    hint = (
+        own if checkpoint in (None, "best", "last") else "give checkpoint=best, checkpoint=last or a file of this run"
+    )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # whatever torch raises for files that are no checkpoint
+        raise UserError(f"{path} is not a checkpoint that can be read; {hint}") from error
+    try:
+        network.load_state_dict({name.removeprefix("network."): weight for name, weight in content.items()})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path} has the weights of another model ({reason}); {hint}") from error
 
 
 def _device(device: str | torch.device | None) -> torch.device:

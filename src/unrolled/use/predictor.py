@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.tokenizer import Tokenizer
@@ -38,7 +39,7 @@ class TextClassifier:
 
     def __init__(
         self,
-        network: Network,
+        network: Network | None,
         class_names: Sequence[str],
         vocabulary: Vocabulary,
         tokenizer: Tokenizer,
@@ -52,8 +53,9 @@ class TextClassifier:
     ) -> None:
         """chunk_len: time steps read at once; max_tokens, keep: how long documents are truncated (see ``data.cut``);
         carry: whether a chunk goes on with the state of the one before; data: the run's settings of its data,
-        by which further files are read; linear: the model that a network with a wide path adds to."""
-        self.network = network.eval()
+        by which further files are read; linear: the model that a network with a wide path adds to, and that
+        classifies alone where network is None."""
+        self.network = None if network is None else network.eval()
         self.truncation = Truncation(carry=carry)
         self.data = dict(data or {})
         self.linear = linear
@@ -123,19 +125,26 @@ class TextClassifier:
             corpus = truncate(corpus, self.max_tokens, self.keep)
         if self.linear is not None:
             corpus = replace(corpus, scores=self.linear.logits(corpus))
+        network = self.network
+        if network is None:
+            return _proba(torch.from_numpy(corpus.scores))
         result = np.empty((len(documents), len(self.classes_)), dtype=np.float32)
         order = np.argsort(-corpus.lengths, kind="stable")  # like lengths together: less padding
         for begin in range(0, len(order), self.batch_size):
             batch = documents_batch(corpus, order[begin : begin + self.batch_size], self.chunk_len)
-            blocks = batch.to(self.network.device).blocks
-            carried = read(self.network, blocks, start(self.network, len(batch.labels)), self.truncation)
-            logits = self.network.logits(carried.pooled, batch.scores)
-            result[batch.ids.numpy()] = logits.float().softmax(dim=1).cpu().numpy()
+            blocks = batch.to(network.device).blocks
+            carried = read(network, blocks, start(network, len(batch.labels)), self.truncation)
+            result[batch.ids.numpy()] = _proba(network.logits(carried.pooled, batch.scores))
         return result
 
     def _corpus(self, tokens: NDArray[np.int32], lengths: NDArray[np.int64]) -> TokenCorpus:
         ids = np.arange(len(lengths), dtype=np.int64)
         return TokenCorpus(tokens, self._table, np.cumsum(lengths) - lengths, lengths, np.zeros_like(ids), ids)
+
+
+def _proba(logits: Tensor) -> NDArray[np.float32]:
+    proba: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
+    return proba
 
 
 class Session:
@@ -145,7 +154,8 @@ class Session:
     """
 
     def __init__(self, model: TextClassifier) -> None:
-        if model.network.encoder.bidirectional:
+        network = model.network
+        if network is not None and network.encoder.bidirectional:
             raise UserError(
                 "this model reads documents from both ends, so none can be classified as it comes; use predict, or "
                 "train with model.bidirectional=false"
@@ -162,7 +172,7 @@ class Session:
         self._counts: Counter[int] = Counter()  # of the linear model's features
         self._last: int | None = None  # the token before the one to come
         with torch.inference_mode():
-            self._carried = start(model.network, 1)
+            self._carried = None if network is None else start(network, 1)
 
     @torch.inference_mode()
     def feed(self, text: str) -> "Session":
@@ -179,7 +189,6 @@ class Session:
     def proba(self) -> NDArray[np.float32]:
         """[C] probability of each class for what has been read."""
         with torch.inference_mode():
-            network = self._model.network
             rest = self._waiting + self._model.vocabulary.lookup(self._pieces.rest())
             counts = self._counts.copy()
             self._count(counts, rest, self._last)
@@ -187,11 +196,13 @@ class Session:
             for begin in range(0, len(rest), size):
                 carried = self._advance(carried, rest[begin : begin + size])
             self.tokens = tokens  # a look ahead: nothing of it is kept
-            linear, scores = self._model.linear, None
+            network, linear, scores = self._model.network, self._model.linear, None
             if linear is not None:
-                scores = torch.from_numpy(linear.logits_of_counts(counts)).unsqueeze(0).to(network.device)
-            proba: NDArray[np.float32] = network.logits(carried.pooled, scores).float().softmax(dim=1)[0].cpu().numpy()
-            return proba
+                scores = torch.from_numpy(linear.logits_of_counts(counts)).unsqueeze(0)
+            if network is not None and carried is not None:
+                scores = network.logits(carried.pooled, None if scores is None else scores.to(network.device))
+            assert scores is not None
+            return _proba(scores)[0]
 
     @property
     def label(self) -> str:
@@ -206,14 +217,15 @@ class Session:
         limit = self._model.max_tokens
         return ids if limit is None else ids[: max(limit - self.tokens, 0)]
 
-    def _advance(self, carried: CarriedState, ids: list[int]) -> CarriedState:
-        model = self._model
+    def _advance(self, carried: CarriedState | None, ids: list[int]) -> CarriedState | None:
+        model, network = self._model, self._model.network
         ids = self._kept(ids)
-        if not ids:
-            return carried
-        if self.tokens and not model.truncation.carry:
-            carried = replace(carried, state=model.network.encoder.initial_state(1))
+        begun = self.tokens > 0
         self.tokens += len(ids)
+        if not ids or network is None or carried is None:
+            return carried
+        if begun and not model.truncation.carry:
+            carried = replace(carried, state=network.encoder.initial_state(1))
         corpus = model._corpus(np.array(ids, dtype=np.int32), np.array([len(ids)], dtype=np.int64))
         batch = stream_batch(corpus, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), len(ids), 1.0)
-        return read(model.network, batch.to(model.network.device).blocks, carried, model.truncation)
+        return read(network, batch.to(network.device).blocks, carried, model.truncation)

@@ -1,0 +1,90 @@
+"""The linear model of a run: beside a network, and as a run of its own, `model=linear`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+from tests.conftest import QUICK
+from tests.train.fresh_process import finish_training
+
+from unrolled.compare.comparison import compare
+from unrolled.compare.significance import compare_runs
+from unrolled.data.sources.source import Notes
+from unrolled.errors import UserError
+from unrolled.linear import LinearModel
+from unrolled.train.results import RunResult, find_runs, load_predictions
+from unrolled.use.evaluate import evaluate, own_documents
+from unrolled.use.export import export_onnx
+from unrolled.use.load import load_run
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, RunResult]:
+    """The linear model and an LSTM, with the same keys and on the same documents."""
+    runs = tmp_path_factory.mktemp("runs")
+    small = [*QUICK, "data.limit=200", "trainer.max_epochs=1", f"output_dir={runs}"]
+    code = finish_training(["-m", "model=linear,lstm", *small], runs / "output.txt")
+    assert code == 0, (runs / "output.txt").read_text()[-3000:]
+    by_model = {run.model: run for run in find_runs([runs])}
+    return by_model["linear"], by_model["lstm"]
+
+
+def test_a_run_of_the_linear_model_is_the_baseline_of_the_others(swept: tuple[RunResult, RunResult]) -> None:
+    linear, lstm = swept
+    assert linear.status == "ok"
+    same = {name: value for name, value in lstm.baseline.items() if "/" in name}
+    assert linear.metrics == same
+    assert set(lstm.metrics) == set(same)
+    assert linear.parameters["total"] == lstm.baseline["parameters"]
+    assert not linear.baseline, "it does not stand beside itself"
+    assert not (linear.directory / "checkpoints").exists()
+    output = (linear.directory.parents[2] / "output.txt").read_text()
+    assert output.count("linear baseline: test acc") == 1
+    assert output.count("recipe auto") <= 1, "nothing to decide for the linear model"
+
+
+def test_its_predictions_and_metrics_are_those_of_the_saved_model(swept: tuple[RunResult, RunResult]) -> None:
+    linear, lstm = swept
+    loaded = load_run(linear.directory)
+    documents = own_documents(loaded, Notes())
+    evaluation = evaluate(loaded, documents)
+    saved = load_predictions(linear)
+    assert saved is not None
+    assert saved["predicted"].tolist() == [evaluation.class_names[i] for i in evaluation.predicted]
+    np.testing.assert_allclose(saved["probability"], evaluation.confidence, atol=2e-6)
+    labels, classes = evaluation.labels, np.arange(len(evaluation.class_names))
+    assert linear.metrics["test/accuracy"] == accuracy_score(labels, evaluation.predicted)
+    macro = f1_score(labels, evaluation.predicted, average="macro", zero_division=0)
+    assert linear.metrics["test/macro_f1"] == pytest.approx(macro)
+    proba = evaluation.proba.astype(float)
+    loss = log_loss(labels, proba / proba.sum(axis=1, keepdims=True), labels=classes)
+    assert linear.metrics["test/loss"] == pytest.approx(loss, rel=1e-4)
+    text = documents[0].text
+    session = loaded.model.stream()
+    for begin in range(0, len(text), 7):
+        session.feed(text[begin : begin + 7])
+    np.testing.assert_allclose(session.proba, evaluation.proba[0], atol=1e-6)
+    assert compare_runs(linear, lstm) is not None, "McNemar's test finds the same documents"
+    assert compare([linear, lstm]).keys == ["model", "implementation"]
+
+
+def test_what_it_has_not_says_so(swept: tuple[RunResult, RunResult], tmp_path: Path) -> None:
+    linear, _ = swept
+    loaded = load_run(linear.directory)
+    with pytest.raises(UserError, match=r"no network to export: \S+linear\.npz is the whole model"):
+        export_onnx(loaded, tmp_path / "export")
+    with pytest.raises(UserError, match="no last checkpoint"):
+        load_run(linear.directory, "last")
+    assert finish_training([f"resume={linear.directory}"], tmp_path / "output.txt") == 0
+    assert "already finished" in (tmp_path / "output.txt").read_text()
+
+
+def test_a_network_is_loaded_with_the_linear_model_that_it_adds_to(swept: tuple[RunResult, RunResult]) -> None:
+    linear, lstm = swept
+    model = load_run(lstm.directory).model
+    assert model.linear is not None
+    alone = LinearModel.load(linear.directory / "linear.npz")
+    np.testing.assert_array_equal(model.linear.weights, alone.weights)
+    assert model.network is not None
+    assert model.network.wide is not None
