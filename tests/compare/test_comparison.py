@@ -20,6 +20,15 @@ def test_seeds_become_one_row_with_mean_and_deviation(record, tmp_path) -> None:
     assert comparison.table.label.tolist() == ["lstm", "gru"]
 
 
+def test_each_run_is_held_against_the_linear_model_of_its_own_documents(record, tmp_path) -> None:
+    for seed, accuracy, linear in ((0, 0.7, 0.75), (1, 0.8, 0.79)):
+        record("lstm", seed, accuracy, baseline={"test/accuracy": linear})
+    record("linear", 0, 0.77)
+    linear, lstm = sorted(compare(find_runs([tmp_path])).table.itertuples(), key=lambda row: row.model)
+    assert lstm.over_linear == pytest.approx((-0.05 + 0.01) / 2)
+    assert np.isnan(linear.over_linear), "it has none beside it"
+
+
 def test_folds_of_one_cross_validation_become_one_row_for_each_configuration(record, tmp_path) -> None:
     for model, base in (("lstm", 0.7), ("gru", 0.5)):
         for seed in (0, 1):

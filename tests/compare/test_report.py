@@ -37,6 +37,16 @@ def test_markdown_has_a_cell_per_column_in_each_row(comparison) -> None:
     assert "**85.00 ± 7.07**" in lines[2]
 
 
+def test_the_distance_from_the_linear_baseline_is_a_column_where_runs_have_one(comparison, record, tmp_path) -> None:
+    assert "over linear" not in to_markdown(comparison)
+    record("rnn", 0, 0.6, baseline={"test/accuracy": 0.625})
+    lines = to_markdown(compare(find_runs([tmp_path]))).splitlines()
+    place = lines[0].split(" | ").index("over linear %")
+    cells = {line.split(" | ")[0]: line.split(" | ")[place] for line in lines[2:6]}
+    assert cells["| rnn"] == "-2.50"
+    assert cells["| lstm"] == "-"
+
+
 def test_csv_and_json_hold_the_same_numbers(comparison) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(comparison))))
     records = json.loads(to_json(comparison))

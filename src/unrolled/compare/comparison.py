@@ -292,6 +292,10 @@ def _notes(table: pd.DataFrame) -> list[str]:
             "p: McNemar's exact test against the best on the same test documents, the median over seeds, not corrected "
             "for several comparisons."
         )
+    if table.over_linear.notna().any():
+        notes.append(
+            "over linear: test accuracy less that of the linear model which each run fits to its own documents."
+        )
     if (table.finished.map(len) > 1).any():
         over = "seeds and folds" if table.folds.map(len).any() else "seeds"
         notes.append(f"Means over {over}, with the standard deviation (n - 1).")

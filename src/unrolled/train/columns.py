@@ -39,6 +39,15 @@ class Column:
         return clock(number) if self.unit == "s" else f"{self.text(number)} {self.unit}".rstrip()
 
 
+class OverLinear(Column):
+    """By how much a run's metric exceeds that of the linear model of the same documents, which ran beside it."""
+
+    def of(self, run: RunResult) -> float | None:
+        """A share, negative where the linear model is better; None without one."""
+        ours, theirs = run.metrics.get(self.key), run.baseline.get(self.key)
+        return None if ours is None or theirs is None else ours - theirs
+
+
 def clock(seconds: float) -> str:
     """``75`` is ``1:15``, ``3700`` is ``1:01:40``."""
     minutes, rest = divmod(round(seconds), 60)
@@ -57,6 +66,7 @@ def duration(seconds: float) -> str:
 COLUMNS = (
     Column("test_accuracy", "test acc", "metrics", "test/accuracy", True, unit="%", digits=2),
     Column("test_macro_f1", "macro F1", "metrics", "test/macro_f1", True, unit="%", digits=2),
+    OverLinear("over_linear", "over linear", "metrics", "test/accuracy", True, unit="%", digits=2),
     Column("val_accuracy", "val acc", "metrics", "val/accuracy", True, unit="%", digits=2),
     Column("parameters", "parameters", "parameters", "total", False),
     Column("encoder_parameters", "encoder", "parameters", "encoder", False),
