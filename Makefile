@@ -26,8 +26,8 @@ $(READY): requirements.lock pyproject.toml
 train: $(READY) ## Train once: make train ARGS="model=gru tbptt.chunk_len=32"
 	$(BIN)/python train.py $(ARGS)
 
-test: $(READY) ## Run the tests: make test ARGS="tests/nn -k lstm"
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run all tests on all cores, or some: make test ARGS="tests/nn -k lstm"
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --maxprocesses 8 --dist worksteal)
 
 lint: $(READY) ## Check style and types, changing nothing
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Shared by all tests: runs of the real program in a process of its own, numbered documents, composed configs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
@@ -19,6 +22,11 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.train.results import RunResult, load_result, recorded_run, save_predictions
 
 ROOT = Path(__file__).parent.parent
+
+SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
+if SIDE_BY_SIDE:  # several processes run tests: one thread for each, and for the programs that it starts
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: Ctrl-C is tested, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,13 +67,17 @@ QUICK = (
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of one finished run of `model=lstmp`."""
-    runs = tmp_path_factory.mktemp("runs")
-    done = program("train.py", *QUICK, "model.proj_size=16", f"output_dir={runs}")
-    assert done.returncode == 0, done.stderr
-    (result,) = runs.rglob("results.json")
-    (result.parent / "stdout.txt").write_text(done.stdout)
-    (result.parent / "stderr.txt").write_text(done.stderr)
+    """The directory of one finished run of `model=lstmp`: trained once, and each process side by side has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if SIDE_BY_SIDE else base) / "trained"
+    with FileLock(f"{shared}.lock"):
+        if not list(shared.rglob("stderr.txt")):
+            done = program("train.py", *QUICK, "model.proj_size=16", f"output_dir={shared}")
+            assert done.returncode == 0, done.stderr
+            (result,) = shared.rglob("results.json")
+            (result.parent / "stdout.txt").write_text(done.stdout)
+            (result.parent / "stderr.txt").write_text(done.stderr)
+    (result,) = shutil.copytree(shared, base / "runs").rglob("results.json")
     return result.parent
 
 

@@ -865,6 +865,7 @@ def outcome(mutant: Mutant | None, tests: str) -> tuple[int, str]:
         )  # the first failure will do, it need not be made small
         hypothesis.settings.load_profile("mutants")
         os.chdir(ROOT)
+        multiprocessing.current_process().daemon = False  # tests may start processes of their own
         status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests.split()])
         found = sys.modules["unrolled"].__file__ if "unrolled" in sys.modules else None
         assert found is not None, "the tests do not import the package"

@@ -1,13 +1,17 @@
-"""`python train.py` in a process of its own that starts at once: one that has imported everything is forked."""
+"""Our scripts in a process of their own that starts at once: one that has imported everything is forked."""
 
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,9 +41,36 @@ def finish_training(arguments: list[str], output: Path, seconds: float = 120) ->
 
 
 def _train(arguments: list[str], output: Path) -> None:
-    os.chdir(ROOT)
     with output.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv = ["train.py", *arguments]
-    runpy.run_path("train.py", run_name="__main__")
+    _run(["train.py", *arguments])
+
+
+def forked(*arguments: str, timeout: float = 240, input: str = "") -> "subprocess.CompletedProcess[str]":
+    """As ``program`` of conftest.py, without the seconds that imports take: for all that does not test the start."""
+    with TemporaryDirectory() as folder:
+        places = [Path(folder) / name for name in ("input", "output", "errors")]
+        places[0].write_text(input)
+        process = start(_script, arguments, places, dict(os.environ))
+        process.join(timeout)
+        status = process.exitcode
+        process.kill()
+        assert status is not None, f"{arguments} has not ended after {timeout} seconds"
+        return subprocess.CompletedProcess(arguments, status, *(place.read_text() for place in places[1:]))
+
+
+def _script(arguments: tuple[str, ...], places: list[Path], environment: dict[str, str]) -> None:
+    os.environ |= environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    torch.set_num_threads(1)
+    for descriptor, place in enumerate(places):
+        with place.open("r" if descriptor == 0 else "w") as file:
+            os.dup2(file.fileno(), descriptor)
+    sys.stdin = os.fdopen(0, closefd=False)
+    _run(list(arguments))
+
+
+def _run(arguments: list[str]) -> None:
+    os.chdir(ROOT)
+    sys.argv = arguments
+    runpy.run_path(arguments[0], run_name="__main__")

@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf, open_dict
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 
+from unrolled.config import stood_in
 from unrolled.errors import UserError
 from unrolled.train.callbacks.build import build_callbacks
 
@@ -25,7 +26,7 @@ def test_callbacks_come_in_their_order_and_null_leaves_one_out() -> None:
 
 
 def test_the_callbacks_of_conf_are_built(compose_config) -> None:
-    config = compose_config("callbacks=diagnostics")
+    config = stood_in(compose_config("callbacks=diagnostics"))
     with open_dict(config):
         left_out = [name for name, given in config.callbacks.items() if given is None]
     assert len(build_callbacks(config)) == len(config.callbacks) - len(left_out) > 8
