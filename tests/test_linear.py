@@ -125,9 +125,12 @@ def test_what_is_fitted_is_bounded(monkeypatch) -> None:
     """Of too many documents a random part; of too many features those that most documents have."""
     train = topics(200)
     everything, _ = fit(train, 3)
-    monkeypatch.setattr(linear, "MAX_TOKENS", 300)
+    assert len(affordable(train, 3)) == 200
+    monkeypatch.setattr(linear, "MAX_WORK", 900)
+    monkeypatch.setattr(linear, "ENOUGH_TOKENS", 200)
     monkeypatch.setattr(linear, "MAX_WEIGHTS", 3 * VOCABULARY)
-    chosen = affordable(train)
+    assert 150 < train.lengths[affordable(train, 9)].sum() <= 200
+    chosen = affordable(train, 3)
     assert 250 < train.lengths[chosen].sum() <= 300
     model, held_out = fit(train, 3)
     part = train.select(chosen)

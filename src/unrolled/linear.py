@@ -28,7 +28,9 @@ Integers = NDArray[np.int64]
 MIN_DOCUMENTS = 2  # a feature of a single document teaches nothing that holds for another
 MAX_FEATURES = 500_000  # those that most documents have
 MAX_WEIGHTS = 20_000_000  # features times classes: bounds the file and the memory where there are many classes
-MAX_TOKENS = 1 << 24  # of training documents; fitting takes about 100 bytes a token
+MAX_TOKENS = 1 << 24  # of the documents it is fitted to, which takes about 50 bytes a token ...
+MAX_WORK = 1 << 27  # ... and a microsecond a token and class: so many of these, ...
+ENOUGH_TOKENS = 1 << 21  # ... but so many tokens in any case
 FOLDS = 5  # of the training documents, for scores by a machine that has not seen a document
 AT_ONCE = 1 << 20  # tokens whose features are counted together
 
@@ -95,14 +97,14 @@ class LinearOptions:
 def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, folds: int = FOLDS) -> tuple[LinearModel, Floats]:
     """Fit to ``corpus``; the model, and logits [N, C] of each document by one that was not fitted to it.
 
-    Of a corpus of more than `MAX_TOKENS` it is fitted to the documents of `affordable`.
+    Of a large corpus it is fitted to the documents of `affordable` only.
 
     classes: how many; one without documents has the score -1 everywhere. C: the support vector machine's, the larger
     the closer it fits the training documents. folds: parts, each scored by a machine fitted to the others.
     """
     from scipy.sparse import vstack
 
-    chosen = affordable(corpus)
+    chosen = affordable(corpus, classes)
     fitted = corpus.select(chosen)
     counted = [_counted(part) for part in _parts(fitted)]
     features, documents_with = _frequent(counted, classes)
@@ -124,10 +126,11 @@ def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, folds: int = FOLDS) -
     return model, held_out
 
 
-def affordable(corpus: TokenCorpus) -> Integers:
-    """The documents that a model is fitted to, ascending: all, or a random part with `MAX_TOKENS` tokens."""
+def affordable(corpus: TokenCorpus, classes: int) -> Integers:
+    """The documents that a model is fitted to, ascending: all, or a random part that bounds memory and time."""
+    most = min(MAX_TOKENS, max(MAX_WORK // classes, ENOUGH_TOKENS))
     order = np.random.default_rng(0).permutation(len(corpus))
-    return np.sort(order[corpus.lengths[order].cumsum() <= MAX_TOKENS])
+    return np.sort(order[corpus.lengths[order].cumsum() <= most])
 
 
 def count_features(counts: "Counter[int]", ids: Iterable[int], before: int | None) -> int | None:

@@ -24,6 +24,7 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO, WORDS, choose_text
 from unrolled.errors import RefusedDataError, UserError
+from unrolled.linear import affordable
 from unrolled.train.baseline import Baseline, fit_baseline, record_linear
 from unrolled.train.build import build, build_classifier, build_datamodule, check_buildable, is_linear, plain
 from unrolled.train.callbacks.build import build_callbacks
@@ -166,7 +167,7 @@ def _root(directory: Path, sweeping: bool) -> Path:
 def _dry_run(config: DictConfig, valid: Config, console: Console) -> None:
     """Show the data, the model and how long its training will take, and train nothing."""
     prepared, valid = _prepare_and_decide(config, valid, console)
-    prepared, baseline = _with_baseline(config, valid, prepared)
+    prepared, baseline = _with_baseline(config, valid, prepared, console)
     if baseline is not None and (valid.baseline is not None or is_linear(config)):
         console.print(baseline_line(baseline.record(), "val"), highlight=False, soft_wrap=True)
     if not is_linear(config):
@@ -188,7 +189,7 @@ def _fit_and_test(
     prepared, valid = _prepare_and_decide(config, valid, console)
     settings = plain(config)
     result.configure(settings)
-    prepared, baseline = _with_baseline(config, valid, prepared)
+    prepared, baseline = _with_baseline(config, valid, prepared, console)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
         result.write()  # what the recipe has decided holds for a run that is killed and resumed, too
@@ -307,11 +308,21 @@ def _prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> 
     return prepared, checked(config)
 
 
-def _with_baseline(config: DictConfig, valid: Config, prepared: PreparedData) -> tuple[PreparedData, Baseline | None]:
+def _with_baseline(
+    config: DictConfig, valid: Config, prepared: PreparedData, console: Console
+) -> tuple[PreparedData, Baseline | None]:
     """The data with the linear model's scores, and that model, where the network or the table needs them."""
     alone, wide = is_linear(config), config.model.get("wide", False)
     if valid.baseline is None and not wide and not alone:
         return prepared, None
+    documents, fitted = len(prepared.train), len(affordable(prepared.train, len(prepared.labels)))
+    if fitted < documents:
+        console.print(
+            f"linear model: fitted to {fitted:,} of the {documents:,} training documents, at random, which takes some "
+            "minutes; without it: baseline=null model.wide=false",
+            highlight=False,
+            soft_wrap=True,
+        )
     scored, baseline = fit_baseline(prepared, config.model.C if alone else 1.0)
     return scored if wide or alone else prepared, baseline
 
