@@ -12,7 +12,7 @@ It is what a recurrent classifier has to beat, and, with `model.wide=true`, what
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from zipfile import BadZipFile
@@ -36,6 +36,16 @@ AT_ONCE = 1 << 20  # tokens whose features are counted together
 
 
 @dataclass(frozen=True)
+class Entries:
+    """A sparse matrix by its entries, from row to row. Using a model takes NumPy alone, fitting one SciPy, too."""
+
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    values: Floats
+    height: int
+
+
+@dataclass(frozen=True)
 class LinearModel:
     """A fitted linear classifier of documents of token ids."""
 
@@ -47,23 +57,25 @@ class LinearModel:
 
     def logits(self, corpus: TokenCorpus) -> Floats:
         """The logits [N, C] of each document."""
-        counts = (_aligned(*_counted(part), self.features) for part in _parts(corpus))
-        scores = np.concatenate([_tf_idf(part, self.idf) @ self.weights for part in counts])
-        return self.scale * (scores + self.bias)
+        return np.concatenate([self._logits(*_counted(part)) for part in _parts(corpus)])
 
     def logits_of_counts(self, counts: "Counter[int]") -> Floats:
         """The logits [C] of one document of which `count_features` has counted the features."""
-        from scipy.sparse import csr_matrix
-
         features = np.array(sorted(counts), dtype=np.int64)
-        row = csr_matrix(np.array([[counts[feature] for feature in features.tolist()]], dtype=np.float32))
-        return self.scale * ((_tf_idf(_aligned(features, row, self.features), self.idf) @ self.weights)[0] + self.bias)
+        values = np.array([counts[feature] for feature in features.tolist()], dtype=np.float32)
+        row = Entries(np.zeros(len(features), np.int32), np.arange(len(features), dtype=np.int32), values, 1)
+        return self._logits(features, row)[0]
 
     def logits_of_document(self, ids: Iterable[int]) -> Floats:
         """The logits [C] of one document of token ids."""
         counts: Counter[int] = Counter()
         count_features(counts, ids, None)
         return self.logits_of_counts(counts)
+
+    def _logits(self, features: Integers, counts: "Entries") -> Floats:
+        x = _tf_idf(_aligned(features, counts, self.features), self.idf)
+        columns = [np.bincount(x.rows, x.values * of_class[x.columns], x.height) for of_class in self.weights.T]
+        return self.scale * (np.stack(columns, axis=1).astype(np.float32) + self.bias)
 
     def save(self, path: Path) -> None:
         """Write it as plain arrays."""
@@ -102,14 +114,15 @@ def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, folds: int = FOLDS) -
     classes: how many; one without documents has the score -1 everywhere. C: the support vector machine's, the larger
     the closer it fits the training documents. folds: parts, each scored by a machine fitted to the others.
     """
-    from scipy.sparse import vstack
+    from scipy.sparse import csr_matrix, vstack
 
     chosen = affordable(corpus, classes)
     fitted = corpus.select(chosen)
     counted = [_counted(part) for part in _parts(fitted)]
     features, documents_with = _frequent(counted, classes)
     idf = (np.log((1 + len(fitted)) / (1 + documents_with)) + 1).astype(np.float32)
-    x = _tf_idf(vstack([_aligned(*part, features) for part in counted]).tocsr(), idf)
+    weighted = (_tf_idf(_aligned(*part, features), idf) for part in counted)
+    x = vstack([csr_matrix((w.values, (w.rows, w.columns)), shape=(w.height, len(idf))) for w in weighted]).tocsr()
     del counted
     y = fitted.labels
     weights, bias = _machine(x, y, classes, C)
@@ -152,10 +165,8 @@ def _parts(corpus: TokenCorpus) -> Iterable[TokenCorpus]:
     return map(corpus.select, np.split(np.arange(len(corpus)), np.flatnonzero(np.diff(part)) + 1))
 
 
-def _counted(corpus: TokenCorpus) -> tuple[Integers, Any]:
-    """The features of these documents, ascending [F], and how often each document has each, a sparse matrix (N, F)."""
-    from scipy.sparse import csr_matrix
-
+def _counted(corpus: TokenCorpus) -> tuple[Integers, Entries]:
+    """The features of these documents, ascending [F], and how often each document has each (N, F)."""
     rows = np.repeat(np.arange(len(corpus)), corpus.lengths)
     shift = corpus.starts - corpus.lengths.cumsum() + corpus.lengths  # from the flat position here to that in `tokens`
     ids = corpus.table[corpus.tokens[np.arange(len(rows)) + shift[rows]]].astype(np.int64)
@@ -163,44 +174,36 @@ def _counted(corpus: TokenCorpus) -> tuple[Integers, Any]:
     pairs = (ids[:-1] + 1 << 32) + ids[1:]
     features, where = np.unique(np.concatenate([ids, pairs[together]]), return_inverse=True)
     rows = np.concatenate([rows, rows[1:][together]])
-    counts = csr_matrix((np.ones(len(rows), np.float32), (rows, where)), shape=(len(corpus), len(features)))
-    return features, counts  # the matrix has added up what repeats
+    entries, counts = np.unique(rows * len(features) + where, return_counts=True)
+    rows, columns = np.divmod(entries, max(len(features), 1))
+    return features, Entries(rows.astype(np.int32), columns.astype(np.int32), counts.astype(np.float32), len(corpus))
 
 
-def _frequent(counted: Sequence[tuple[Integers, Any]], classes: int) -> tuple[Integers, Integers]:
+def _frequent(counted: Sequence[tuple[Integers, Entries]], classes: int) -> tuple[Integers, Integers]:
     """Of the features of all parts those that are kept, ascending [F], and in how many documents each is [F]."""
     every, where = np.unique(np.concatenate([features for features, _ in counted]), return_inverse=True)
-    of_parts = [np.bincount(counts.indices, minlength=counts.shape[1]) for _, counts in counted]
+    of_parts = [np.bincount(counts.columns, minlength=len(features)) for features, counts in counted]
     documents_with = np.bincount(where, np.concatenate(of_parts), minlength=len(every)).astype(np.int64)
-    documents = sum(counts.shape[0] for _, counts in counted)
-    kept = np.flatnonzero(documents_with >= min(MIN_DOCUMENTS, documents))
+    kept = np.flatnonzero(documents_with >= min(MIN_DOCUMENTS, sum(counts.height for _, counts in counted)))
     order = np.argsort(-documents_with[kept], kind="stable")
     kept = np.sort(kept[order[: min(MAX_FEATURES, MAX_WEIGHTS // classes)]])
     return every[kept], documents_with[kept]
 
 
-def _find(features: Integers, among: Integers) -> tuple[Integers, NDArray[np.bool_]]:
-    """Where each feature stands ``among`` ascending ones, and whether it does."""
-    where = np.searchsorted(among, features)
+def _aligned(features: Integers, counts: Entries, among: Integers) -> Entries:
+    """``counts`` (N, F) of ascending ``features`` as counts of the ascending features ``among``, as far as there."""
+    where = np.searchsorted(among, features).astype(np.int32)
     where[where == len(among)] = 0
-    return where, among[where] == features if len(among) else np.zeros(len(features), bool)
+    there = among[where] == features if len(among) else np.zeros(len(features), bool)
+    kept = there[counts.columns]
+    columns = where[counts.columns[kept]]
+    return Entries(counts.rows[kept], columns, counts.values[kept], counts.height)
 
 
-def _aligned(features: Integers, counts: Any, among: Integers) -> Any:
-    """``counts`` (N, F) of ascending ``features`` as counts of the ascending features ``among``."""
-    from scipy.sparse import csr_matrix
-
-    where, there = _find(features, among)
-    counts = counts[:, there]
-    return csr_matrix((counts.data, where[there][counts.indices], counts.indptr), shape=(counts.shape[0], len(among)))
-
-
-def _tf_idf(counts: Any, idf: Floats) -> Any:
-    weighted = counts.copy()
-    weighted.data = (1 + np.log(weighted.data)) * idf[weighted.indices]
-    length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    weighted.data /= np.repeat(length, np.diff(weighted.indptr))
-    return weighted
+def _tf_idf(counts: Entries, idf: Floats) -> Entries:
+    values = (1 + np.log(counts.values)) * idf[counts.columns]
+    length = np.sqrt(np.bincount(counts.rows, values**2, counts.height)).astype(np.float32)
+    return replace(counts, values=values / length[counts.rows])
 
 
 def _machine(x: Any, y: Integers, classes: int, C: float, tolerance: float = 1e-4) -> tuple[Floats, Floats]:

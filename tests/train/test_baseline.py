@@ -1,19 +1,26 @@
 """The linear model of a run: beside a network, and as a run of its own, `model=linear`."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from tests.conftest import QUICK
 from tests.train.fresh_process import finish_training
 
 from unrolled.compare.comparison import compare
 from unrolled.compare.significance import compare_runs
+from unrolled.config import checked, stood_in
+from unrolled.data.prepare import PreparedData
 from unrolled.data.sources.source import Notes
+from unrolled.data.tokenizer import build_tokenizer
+from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
-from unrolled.linear import LinearModel
+from unrolled.linear import LinearModel, fit
 from unrolled.train.results import RunResult, find_runs, load_predictions
+from unrolled.train.run import _with_baseline
 from unrolled.use.evaluate import evaluate, own_documents
 from unrolled.use.export import export_onnx
 from unrolled.use.load import load_run
@@ -88,3 +95,25 @@ def test_a_network_is_loaded_with_the_linear_model_that_it_adds_to(swept: tuple[
     np.testing.assert_array_equal(model.linear.weights, alone.weights)
     assert model.network is not None
     assert model.network.wide is not None
+
+
+def test_documents_are_scored_by_models_that_have_not_seen_them_and_a_run_says_how_many_one_has_seen(
+    compose_config, make_corpus, monkeypatch
+) -> None:
+    train, valid, test = (make_corpus([9] * count, seed=seed) for seed, count in enumerate((60, 20, 30)))
+    words = Vocabulary(["<pad>", "<unk>", *"abcdefghi"])
+    prepared = PreparedData("x", train, valid, test, words, ["x", "y", "z"], build_tokenizer("words"), None, {})
+    config = compose_config("name=x", "recipe=fixed", "model=linear", "model.C=7")
+    model, held_out = fit(train, 3, C=7.0)
+    said = io.StringIO()
+    scored, baseline = _with_baseline(config, checked(stood_in(config)), prepared, Console(file=said))
+    assert not said.getvalue()
+    np.testing.assert_array_equal(scored.train.scores, held_out)
+    np.testing.assert_array_equal(scored.test.scores, model.logits(test))
+    right = (model.logits(valid).argmax(axis=1) == valid.labels).mean()
+    assert baseline is not None
+    assert baseline.metrics["val/accuracy"] == pytest.approx(right)
+    monkeypatch.setattr("unrolled.linear.MAX_TOKENS", 270)
+    scored, _ = _with_baseline(config, checked(stood_in(config)), prepared, Console(file=said, width=200))
+    assert "linear model: fitted to 30 of the 60 training documents, at random" in said.getvalue()
+    assert scored.train.scores.shape == (60, 3)
