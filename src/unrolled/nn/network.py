@@ -14,9 +14,9 @@ class Network(nn.Module):
     The parts are read chunk by chunk by `unrolled.tbptt`, which holds the loop.
 
     embedding: ids to vectors (K, B, E); encoder: to outputs (K, B, D); pooling: of one direction's outputs to one
-    vector per document; num_classes: C; dropout: share of that vector zeroed before the head in training; wide: add the
-    logits of a linear model of the document, times a learned number (Cheng et al. 2016). The head begins with zeros
-    then, so that training starts from the linear model.
+    vector per document; num_classes: C; dropout: share of that vector zeroed before the head in training; wide: mix the
+    logits with those of a linear model of the document (Cheng et al. 2016), each times a number of `mix`, which is not
+    trained with the weights but fitted to validation documents.
     """
 
     def __init__(
@@ -35,11 +35,8 @@ class Network(nn.Module):
         self.directions = len(encoder.layers[-1].directions)  # each is pooled on its own, in its reading order
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.directions * pooling.size, num_classes)
-        self.wide: nn.Parameter | None = None
-        if wide:
-            self.wide = nn.Parameter(torch.ones(()))
-            nn.init.zeros_(self.head.weight)
-            nn.init.zeros_(self.head.bias)
+        self.mix: Tensor | None
+        self.register_buffer("mix", torch.ones(2) if wide else None)  # of the head's and of the linear model's logits
 
     @property
     def device(self) -> torch.device:
@@ -59,11 +56,14 @@ class Network(nn.Module):
         """(B, size) what the documents' outputs so far come to, the directions side by side."""
         return torch.cat([self.pooling.value(own) for own in self.pooled_of_directions(pooled)], dim=1)
 
-    def logits(self, pooled: Pooled, scores: Tensor | None = None) -> Tensor:
-        """(B, C) from the statistics of what has been read; scores: (B, C) the linear model's, with a wide path."""
-        logits: Tensor = self.head(self.dropout(self.document_vector(pooled)))
-        if self.wide is None:
+    def logits(self, pooled: Pooled) -> Tensor:
+        """(B, C) from the statistics of what has been read: the network's own, which training is about."""
+        return self.head(self.dropout(self.document_vector(pooled)))
+
+    def mixed(self, logits: Tensor, scores: Tensor | None) -> Tensor:
+        """(B, C) what to predict from: ``logits`` themselves, or mixed with a linear model's ``scores``."""
+        if self.mix is None:
             return logits
         if scores is None:
             raise ValueError("a network with a wide path needs the linear model's scores")
-        return logits + self.wide * scores
+        return self.mix[0] * logits + self.mix[1] * scores

@@ -54,7 +54,7 @@ def _gradients(network: Network, batches: Sequence[Batch], truncation: Truncatio
             batch = batch.to(device)
             network.encoder.draw_weight_masks()
             carried = read(network, batch.blocks, start(network, len(batch.labels)), truncation)
-            loss = F.cross_entropy(network.logits(carried.pooled, batch.scores), batch.labels, reduction="sum")
+            loss = F.cross_entropy(network.logits(carried.pooled), batch.labels, reduction="sum")
             for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
                 if gradient is not None:
                     total += gradient

@@ -24,6 +24,7 @@ from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import chunk_weights
 from unrolled.tbptt.read import read, start
 from unrolled.tbptt.stream import read_stream
+from unrolled.train.mix import fit_mix
 from unrolled.train.row_adamw import RowAdamW, clip_gradients
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Classifier(pl.LightningModule):
         self.test_metrics = metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()  # over documents, of all devices
         self.test_predictions: dict[str, np.ndarray] = {}
+        self._valid_rows: list[tuple[Tensor, Tensor | None, Tensor]] = []
         self._test_rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
@@ -97,9 +99,9 @@ class Classifier(pl.LightningModule):
         return "forward and backward"
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, C) of whole documents, read chunk by chunk."""
+        """The network's own logits (B, C) of whole documents, read chunk by chunk."""
         carried = start(self.network, len(batch.labels))
-        return self.network.logits(read(self.network, batch.blocks, carried, self.truncation).pooled, batch.scores)
+        return self.network.logits(read(self.network, batch.blocks, carried, self.truncation).pooled)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The batch's loss: each document's cross entropy, summed, over the documents of an average batch."""
@@ -107,12 +109,12 @@ class Classifier(pl.LightningModule):
         if self.schedule == "documents":
             truncation = self._within_budget(batch)
             carried = read(self.network, batch.blocks, start(self.network, len(batch.labels)), truncation)
-            ended = logits = self.network.logits(carried.pooled, batch.scores)
+            ended = logits = self.network.logits(carried.pooled)
             labels = batch.labels
             loss = self._each_loss(logits, labels).sum() / batch.normalizer
         else:
             carried, self._waiting = read_stream(self.network, batch, self._waiting, self.truncation)
-            logits = self.network.logits(carried.pooled, batch.scores)
+            logits = self.network.logits(carried.pooled)
             each = self._each_loss(logits, batch.labels)
             loss = (each * chunk_weights(self.loss, batch, each.dtype)).sum() / batch.normalizer
             ended, labels = logits[batch.ended_rows], batch.labels[batch.ended_rows]
@@ -171,8 +173,23 @@ class Classifier(pl.LightningModule):
         self.train_metrics.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and metrics over whole documents."""
-        self._evaluate(batch, self.val_metrics, self.val_loss, "val/loss")
+        """Read whole documents; their loss and metrics wait until all have been read."""
+        self._valid_rows.append((self(batch).float(), batch.scores, batch.labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss and metrics of all documents, with the mix of network and linear model that fits them best."""
+        if self.network.mix is not None and not self.trainer.sanity_checking:
+            own = [[None if part is None else part.cpu().numpy() for part in row] for row in self._valid_rows]
+            columns = zip(*self._of_all_devices(own), strict=True)
+            self.network.mix.copy_(torch.from_numpy(fit_mix(*map(np.concatenate, columns))))
+        for logits, scores, labels in self._valid_rows:
+            if len(labels):  # one of several devices may have none left
+                mixed = self.network.mixed(logits, scores)
+                self.val_metrics.update(mixed, labels)
+                self.val_loss.update(F.cross_entropy(mixed, labels, reduction="none"))
+        self._valid_rows.clear()
+        self.log("val/loss", self.val_loss)
+        self.log_dict(self.val_metrics)
 
     def on_test_start(self) -> None:
         """Forget what an earlier test predicted."""
@@ -180,16 +197,17 @@ class Classifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics over whole documents; every prediction is kept."""
-        logits = self._evaluate(batch, self.test_metrics, self.test_loss, "test/loss")
+        logits = self.network.mixed(self(batch), batch.scores)
+        if batch.num_documents:  # one of several devices may have none left
+            self.test_metrics.update(logits, batch.labels)
+            self.test_loss.update(F.cross_entropy(logits, batch.labels, reduction="none"))
+        self.log("test/loss", self.test_loss, on_step=False, on_epoch=True, batch_size=batch.num_documents)
+        self.log_dict(self.test_metrics, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         self._test_rows.append((batch.ids.cpu(), batch.labels.cpu(), logits.float().softmax(dim=1).cpu()))
 
     def on_test_epoch_end(self) -> None:
         """Predictions of all documents, in the order of their ids, on every device."""
-        rows = self._test_rows
-        if self.trainer.world_size > 1:
-            every: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(every, rows)
-            rows = [row for device in every for row in device]
+        rows = self._of_all_devices(self._test_rows)
         ids, labels, probabilities = (torch.cat(column) for column in zip(*rows, strict=True))
         order = ids.argsort()
         top = probabilities[order].max(dim=1)
@@ -199,6 +217,14 @@ class Classifier(pl.LightningModule):
             "predicted": top.indices.numpy(),
             "probability": top.values.numpy(),
         }
+
+    def _of_all_devices(self, rows: list[Any]) -> list[Any]:
+        """``rows`` of this device and of the others, the same list on each."""
+        if self.trainer.world_size == 1:
+            return rows
+        every: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(every, rows)
+        return [row for device in every for row in device]
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and a learning-rate schedule per step where one is set."""
@@ -255,15 +281,6 @@ class Classifier(pl.LightningModule):
         return F.cross_entropy(
             logits, labels, self.class_weights, label_smoothing=self.label_smoothing, reduction="none"
         )
-
-    def _evaluate(self, batch: Batch, metrics: MetricCollection, loss: MeanMetric, name: str) -> Tensor:
-        logits = self(batch)
-        if batch.num_documents:  # one of several devices may have none left
-            metrics.update(logits, batch.labels)
-            loss.update(F.cross_entropy(logits, batch.labels, reduction="none"))
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=batch.num_documents)
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=batch.num_documents)
-        return logits
 
 
 def _joined(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | None:

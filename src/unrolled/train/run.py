@@ -341,9 +341,9 @@ def _build_and_show(
 def _count_parameters(model: Classifier, baseline: Baseline | None) -> dict[str, int]:
     """Of each part and in all, those of the linear model that the network adds to included."""
     parameters = count_parameters(model)
-    if model.network.wide is None or baseline is None:
+    if model.network.mix is None or baseline is None:
         return parameters
-    return parameters | {"linear": baseline.parameters + 1, "total": parameters["total"] + baseline.parameters}
+    return parameters | {"linear": baseline.parameters, "total": parameters["total"] + baseline.parameters}
 
 
 def _reset_process(config: Config) -> None:

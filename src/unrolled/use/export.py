@@ -82,14 +82,14 @@ class ChunkModel(nn.Module):
 
     def forward(self, tokens: Tensor, length: Tensor, *carried: Tensor) -> tuple[Tensor, ...]:
         network, scores = self.network, None
-        if network.wide is not None:
+        if network.mix is not None:
             scores, carried = carried[0], carried[1:]
         state, pooled = carried[: self.num_states], carried[self.num_states :]
         if not self.carries_state:
             state = network.encoder.initial_state(1)
         outputs, state = network.encoder(network.embedding(tokens), state)
         pooled = network.pooling.update(pooled, outputs, length)
-        return (network.logits(pooled, scores).softmax(dim=1), *state, *pooled)
+        return (network.mixed(network.logits(pooled), scores).softmax(dim=1), *state, *pooled)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -203,7 +203,7 @@ def run_onnx(directory: Path, ids: NDArray[Any], chunk: int) -> NDArray[np.float
 def _write_model(model: ChunkModel, path: Path, chunk: int) -> None:
     carry = model.start()
     head = model.network.head
-    scores = [torch.zeros(1, head.out_features)] if model.network.wide is not None else []
+    scores = [torch.zeros(1, head.out_features)] if model.network.mix is not None else []
     names = [f"carry_{i}" for i in range(len(carry))]
     tokens, length = torch.ones(chunk, 1, dtype=torch.int64), torch.tensor([max(chunk - 1, 0)])
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

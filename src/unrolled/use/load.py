@@ -77,7 +77,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         valid.tbptt.eval_batch_size,
         valid.tbptt.carry,
         result.config.get("data", {}),
-        load_linear(result.directory) if network is None or network.wide is not None else None,
+        load_linear(result.directory) if network is None or network.mix is not None else None,
     )
     return LoadedRun(result, valid, path, model)
 

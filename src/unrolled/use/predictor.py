@@ -134,7 +134,7 @@ class TextClassifier:
             batch = documents_batch(corpus, order[begin : begin + self.batch_size], self.chunk_len)
             blocks = batch.to(network.device).blocks
             carried = read(network, blocks, start(network, len(batch.labels)), self.truncation)
-            result[batch.ids.numpy()] = _proba(network.logits(carried.pooled, batch.scores))
+            result[batch.ids.numpy()] = _proba(network.mixed(network.logits(carried.pooled), batch.scores))
         return result
 
     def _corpus(self, tokens: NDArray[np.int32], lengths: NDArray[np.int64]) -> TokenCorpus:
@@ -200,7 +200,8 @@ class Session:
             if linear is not None:
                 scores = torch.from_numpy(linear.logits_of_counts(counts)).unsqueeze(0)
             if network is not None and carried is not None:
-                scores = network.logits(carried.pooled, None if scores is None else scores.to(network.device))
+                on_device = None if scores is None else scores.to(network.device)
+                scores = network.mixed(network.logits(carried.pooled), on_device)
             assert scores is not None
             return _proba(scores)[0]
 

@@ -83,6 +83,12 @@ class AveragedWeights(WeightAveraging):
         super().on_validation_epoch_end(trainer, pl_module)
         self._swapped = False
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over what validation has fitted: it belongs to the averaged weights, which a checkpoint takes next."""
+        if self._average_model is not None:
+            for average, own in zip(self._average_model.module.buffers(), pl_module.buffers(), strict=True):
+                average.copy_(own)
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if self._swapped:  # stopped in validation: a checkpoint written now must not take one for the other
             self.on_validation_epoch_end(trainer, pl_module)
