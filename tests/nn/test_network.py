@@ -1,9 +1,8 @@
-"""The wide path of a network: it begins as the linear model whose scores it is given."""
+"""The wide path of a network: its logits are mixed with a linear model's."""
 
 import pytest
 import torch
 from tests.nn.build import gru
-from torch.nn import functional as F
 
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
@@ -21,27 +20,21 @@ def pooled(model: Network, rows: int) -> Pooled:
     return model.pooling.update(model.initial_pooled(rows), outputs, torch.full((rows,), 6))
 
 
-def test_a_network_with_a_wide_path_begins_as_the_linear_model() -> None:
+def test_a_wide_path_mixes_the_networks_logits_with_the_scores() -> None:
     model, scores = network(wide=True), torch.randn(7, 5)
-    torch.testing.assert_close(model.logits(pooled(model, 7), scores), scores, rtol=0, atol=0)
-
-
-def test_the_head_adds_to_the_scores_once_it_has_learned() -> None:
-    model, scores = network(wide=True), torch.randn(7, 5)
-    read = pooled(model, 7)
-    F.cross_entropy(model.logits(read, scores), torch.arange(7) % 5).backward()
-    assert model.head.weight.grad is not None
-    assert model.head.weight.grad.abs().min() > 0, "zeros do not keep the head from learning"
-    with torch.no_grad():
-        model.head.weight.normal_()
-        model.wide.fill_(0.5)  # type: ignore[union-attr]
-    torch.testing.assert_close(model.logits(read, scores), model.head(model.document_vector(read)) + scores / 2)
+    assert model.mix is not None
+    logits = model.logits(pooled(model, 7))
+    torch.testing.assert_close(model.mixed(logits, scores), logits + scores)
+    model.mix.copy_(torch.tensor([0.25, 3.0]))
+    torch.testing.assert_close(model.mixed(logits, scores), logits / 4 + 3 * scores)
+    restored = network(wide=True)
+    restored.load_state_dict(model.state_dict())
+    torch.testing.assert_close(restored.mixed(logits, scores), logits / 4 + 3 * scores)
 
 
 def test_scores_are_needed_with_a_wide_path_alone() -> None:
     model = network(wide=True)
+    logits = model.logits(pooled(model, 2))
     with pytest.raises(ValueError, match="needs the linear model's scores"):
-        model.logits(pooled(model, 2))
-    narrow = network(wide=False)
-    read = pooled(narrow, 2)
-    torch.testing.assert_close(narrow.logits(read, torch.randn(2, 5)), narrow.logits(read))
+        model.mixed(logits, None)
+    assert network(wide=False).mixed(logits, None) is logits

@@ -25,6 +25,7 @@ from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import CHUNK_LOSSES
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.classifier import Classifier
+from unrolled.train.mix import fit_mix
 
 E, H, V, C = 3, 5, 11, 3
 LENGTHS = [7, 3, 0, 9, 1, 4]
@@ -180,17 +181,30 @@ def test_a_documents_signal_does_not_depend_on_how_many_end_in_its_step(make_cor
 
 
 @pytest.mark.parametrize("kind", ["documents", "stream"])
-def test_each_documents_own_scores_train_the_wide_path(make_corpus: Make, kind: str) -> None:
-    """From the linear model on, where the logits are the scores: the slope of their loss in the factor before them."""
+def test_the_mix_is_fitted_to_the_validation_documents_and_no_loss_sees_it(make_corpus: Make, kind: str) -> None:
+    """With a learning rate of nothing the network's logits are those of its first weights."""
     scores = np.random.default_rng(0).normal(size=(len(LENGTHS), C)).astype(np.float32)
     corpus = replace(make_corpus(LENGTHS), scores=scores)
-    schedule = DocumentsSchedule(corpus, 3, 2) if kind == "documents" else StreamSchedule(corpus, 2, 2)
-    model = classifier(schedule=kind, loss="every" if kind == "stream" else "final", lr=1e-7, wide=True).double()
-    fit(model, schedule)
-    factor = torch.ones((), dtype=torch.double, requires_grad=True)
-    F.cross_entropy(factor * torch.from_numpy(scores).double(), torch.from_numpy(corpus.labels)).backward()
-    wide = weights(model)["network.wide"]
-    torch.testing.assert_close((1 - wide) / 1e-7 / len(schedule), factor.grad, rtol=1e-4, atol=0)
+    train = DocumentsSchedule(corpus, 3, 2) if kind == "documents" else StreamSchedule(corpus, 2, 2)
+    valid = DocumentsSchedule(corpus, 3, 2, shuffle=False)
+    model = classifier(schedule=kind, loss="every" if kind == "stream" else "final", lr=0.0, wide=True)
+    model.eval()
+    with torch.no_grad():
+        batches = list(valid.batches(0))
+        logits = torch.cat([model(batch) for batch in batches]).numpy()
+    labels = torch.cat([batch.labels for batch in batches])
+    given = torch.cat([batch.scores for batch in batches])
+    model.train()
+    running = trainer(limit_val_batches=1.0)
+    running.fit(model, BatchLoader(train), BatchLoader(valid))
+    assert model.network.mix is not None
+    expected = fit_mix(logits, given.numpy(), labels.numpy())
+    np.testing.assert_allclose(model.network.mix, expected, rtol=1e-4)
+    assert not np.allclose(expected, 1, atol=0.05)
+    mixed = torch.from_numpy(expected).float() @ torch.stack([torch.from_numpy(logits), given]).flatten(1)
+    loss = F.cross_entropy(mixed.view(-1, C), labels)
+    torch.testing.assert_close(running.callback_metrics["val/loss"], loss, rtol=1e-4, atol=0)
+    assert_same(weights(model), weights(classifier(wide=True)))
 
 
 # ---- documents ------------------------------------------------------------------------------------------------------

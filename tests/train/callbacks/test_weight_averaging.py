@@ -48,3 +48,15 @@ def test_an_interrupt_in_validation_does_not_take_the_average_for_the_weights(
     saved = torch.load(tmp_path / "c" / "last.ckpt", weights_only=True)
     torch.testing.assert_close(saved["current_model_state"]["head.bias"], current[-1])
     assert not torch.allclose(saved["state_dict"]["head.bias"], current[-1])
+
+
+def test_what_validation_fits_is_saved_and_tested_with_the_average(tiny, batches, make_trainer, tmp_path) -> None:
+    """A buffer, as the mix of a network and a linear model is."""
+    tiny.register_buffer("fitted", torch.zeros(()))
+    tiny.on_validation_epoch_end = lambda: tiny.fitted.add_(1.0)
+    savers = [AveragedWeights(decay=0.5), LastCheckpoint(tmp_path / "c")]
+    trainer = make_trainer(savers, enable_checkpointing=True, max_epochs=2, num_sanity_val_steps=0)
+    trainer.fit(tiny, batches(3), batches(1))
+    saved = torch.load(tmp_path / "c" / "last.ckpt", weights_only=True)
+    assert saved["state_dict"]["fitted"] == saved["current_model_state"]["fitted"] == 2.0
+    assert tiny.fitted == 2.0
