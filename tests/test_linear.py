@@ -33,15 +33,18 @@ def listed(corpus: TokenCorpus) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("at_once", [1, 50, 1 << 20], ids=["each alone", "parts", "one part"])
-@pytest.mark.parametrize(("classes", "C"), [(2, 1.0), (4, 0.3)])
-def test_scores_are_those_of_scikit_learn(classes, C, at_once, monkeypatch) -> None:
+@pytest.mark.parametrize(("classes", "C", "balanced"), [(2, 1.0, False), (4, 0.3, False), (4, 0.3, True)])
+def test_scores_are_those_of_scikit_learn(classes, C, balanced, at_once, monkeypatch) -> None:
     monkeypatch.setattr(linear, "AT_ONCE", at_once)
     train, test = topics(classes=classes), topics(30, classes, seed=1)
+    if balanced:  # classes of different sizes, that is
+        train = train.select((train.labels > 0) | (train.ids < 130))
     pairs = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True, "preprocessor": None, "token_pattern": None}
     tf_idf = TfidfVectorizer(**pairs, lowercase=False, tokenizer=lambda ids: [str(i) for i in ids], stop_words=None)
-    machine = LinearSVC(C=C, random_state=0).fit(tf_idf.fit_transform(listed(train)), train.labels)
+    machine = LinearSVC(C=C, class_weight="balanced" if balanced else None, random_state=0)
+    machine.fit(tf_idf.fit_transform(listed(train)), train.labels)
     expected = machine.decision_function(tf_idf.transform(listed(test)))
-    model, _ = fit(train, classes, C)
+    model, _ = fit(train, classes, C, balanced)
     scores = model.logits(test) / model.scale
     if classes == 2:
         np.testing.assert_allclose(scores.sum(axis=1), 0, atol=1e-5)

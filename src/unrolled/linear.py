@@ -106,13 +106,16 @@ class LinearOptions:
         self.C = C
 
 
-def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, folds: int = FOLDS) -> tuple[LinearModel, Floats]:
+def fit(
+    corpus: TokenCorpus, classes: int, C: float = 1.0, balanced: bool = False, folds: int = FOLDS
+) -> tuple[LinearModel, Floats]:
     """Fit to ``corpus``; the model, and logits [N, C] of each document by one that was not fitted to it.
 
     Of a large corpus it is fitted to the documents of `affordable` only.
 
     classes: how many; one without documents has the score -1 everywhere. C: the support vector machine's, the larger
-    the closer it fits the training documents. folds: parts, each scored by a machine fitted to the others.
+    the closer it fits the training documents. balanced: every class weighs the same, as with class_weights=balanced.
+    folds: parts, each scored by a machine fitted to the others.
     """
     from scipy.sparse import csr_matrix, vstack
 
@@ -125,11 +128,11 @@ def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, folds: int = FOLDS) -
     x = vstack([csr_matrix((w.values, (w.rows, w.columns)), shape=(w.height, len(idf))) for w in weighted]).tocsr()
     del counted
     y = fitted.labels
-    weights, bias = _machine(x, y, classes, C)
+    weights, bias = _machine(x, y, classes, C, balanced)
     scores = np.zeros((len(y), classes), np.float32)
     for part in _folds(y, folds):
         rest = ~np.isin(np.arange(len(y)), part)
-        own_weights, own_bias = _machine(x[rest], y[rest], classes, C, tolerance=0.1)  # liblinear's own: twice as fast
+        own_weights, own_bias = _machine(x[rest], y[rest], classes, C, balanced, tolerance=0.1)  # twice as fast
         scores[part] = x[part] @ own_weights + own_bias
     scale = _likeliest_scale(scores, y)
     model = LinearModel(features, idf, weights, bias, scale)
@@ -206,7 +209,9 @@ def _tf_idf(counts: Entries, idf: Floats) -> Entries:
     return replace(counts, values=values / length[counts.rows])
 
 
-def _machine(x: Any, y: Integers, classes: int, C: float, tolerance: float = 1e-4) -> tuple[Floats, Floats]:
+def _machine(
+    x: Any, y: Integers, classes: int, C: float, balanced: bool, tolerance: float = 1e-4
+) -> tuple[Floats, Floats]:
     """Weights [F, C] and bias [C] of a support vector machine; two classes get half its one score each."""
     from sklearn.svm import LinearSVC
 
@@ -217,7 +222,8 @@ def _machine(x: Any, y: Integers, classes: int, C: float, tolerance: float = 1e-
         return weights, bias
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged: the scores are good long before
-        machine = LinearSVC(C=C, tol=tolerance, random_state=0).fit(x, y)
+        weight = "balanced" if balanced else None
+        machine = LinearSVC(C=C, tol=tolerance, class_weight=weight, random_state=0).fit(x, y)
     if len(there) == 2:
         weights[:, there] = machine.coef_.T / 2 * [-1, 1]
         bias[there] = machine.intercept_ / 2 * [-1, 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
-from unrolled.linear import LinearModel, fit
+from unrolled.linear import LinearModel, affordable, fit
 from unrolled.train.environment import describe_environment
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
 from unrolled.train.results import LINEAR_FILE, RunResult, save_predictions
@@ -24,6 +24,7 @@ class Baseline:
 
     model: LinearModel
     seconds: float
+    documents: int  # it was fitted to
     peak_memory_mb: float
     metrics: dict[str, float]  # loss, accuracy and macro F1, named as those of the run
 
@@ -34,15 +35,15 @@ class Baseline:
 
     def record(self) -> dict[str, Any]:
         """What results.json says of it."""
-        return {**self.metrics, "seconds": self.seconds, "parameters": self.parameters}
+        return {**self.metrics, "seconds": self.seconds, "documents": self.documents, "parameters": self.parameters}
 
 
-def fit_baseline(prepared: PreparedData, C: float = 1.0) -> tuple[PreparedData, Baseline]:
+def fit_baseline(prepared: PreparedData, C: float = 1.0, balanced: bool = False) -> tuple[PreparedData, Baseline]:
     """Fit it; the same data with its scores, those of training documents from models that have not seen them."""
     reset_peak_memory(CPU)
     begin = time.perf_counter()
     classes = len(prepared.labels)
-    model, held_out = fit(prepared.train, classes, C)
+    model, held_out = fit(prepared.train, classes, C, balanced)
     scored = {"train": replace(prepared.train, scores=held_out)}
     for name in ("valid", "test"):
         corpus: TokenCorpus = getattr(prepared, name)
@@ -54,7 +55,7 @@ def fit_baseline(prepared: PreparedData, C: float = 1.0) -> tuple[PreparedData, 
         for metric, value in _measured(scored[name].labels, scored[name].scores).items()
     }
     with_scores = replace(prepared, train=scored["train"], valid=scored["valid"], test=scored["test"])
-    return with_scores, Baseline(model, seconds, peak_memory_mb(CPU), metrics)
+    return with_scores, Baseline(model, seconds, len(affordable(prepared.train, classes)), peak_memory_mb(CPU), metrics)
 
 
 def record_linear(result: RunResult, prepared: PreparedData, baseline: Baseline) -> None:

@@ -55,7 +55,7 @@ class RunResult:
     history: list[dict[str, float]] = field(default_factory=list)  # a row per validation
     parameters: dict[str, int] = field(default_factory=dict)  # total and per part
     directions: str = ""  # in which training reads documents, and how far a backward one sees
-    baseline: dict[str, float] = field(default_factory=dict)  # the linear model's metrics, seconds and parameters
+    baseline: dict[str, float] = field(default_factory=dict)  # the linear model's metrics, seconds, parameters, ...
     speed: dict[str, float | None] = field(default_factory=dict)  # medians over windows of training
     environment: dict[str, Any] = field(default_factory=dict)
     data_summary: dict[str, Any] = field(default_factory=dict)

@@ -323,7 +323,7 @@ def _with_baseline(
             highlight=False,
             soft_wrap=True,
         )
-    scored, baseline = fit_baseline(prepared, config.model.C if alone else 1.0)
+    scored, baseline = fit_baseline(prepared, config.model.C if alone else 1.0, valid.class_weights == "balanced")
     return scored if wide or alone else prepared, baseline
 
 
