@@ -53,7 +53,7 @@ MUTANTS = [
         "tests/use/test_predictor.py",
     ),
     Mutant(
-        "a training document is scored by a linear model that knows its class",
+        "the scale of the linear model is set by documents that it knows",
         "linear.py",
         "rest = ~np.isin(np.arange(len(y)), part)",
         "rest = np.ones(len(y), bool)",

@@ -4,9 +4,9 @@ A document counts every token and every pair of neighbouring tokens that at leas
 have. A count n weighs (1 + log n) idf, idf = log((1 + N) / (1 + N_f)) + 1 for a feature f that N_f of N documents have,
 and a document's weights have length one (Salton & Buckley 1988). On top stands a linear support vector machine of one
 class against the others (scikit-learn's LinearSVC, Fan et al. 2008). Its scores times one number are logits: the number
-that makes the training documents likeliest, each scored by a machine which has not seen it.
+that makes training documents likeliest, each scored by a machine which has not seen it.
 
-It is what a recurrent classifier has to beat, and, with `model.wide=true`, what it adds to.
+It is what a recurrent classifier has to beat, and, with `model.wide=true`, what it is mixed with.
 """
 
 import warnings
@@ -31,7 +31,8 @@ MAX_WEIGHTS = 20_000_000  # features times classes: bounds the file and the memo
 MAX_TOKENS = 1 << 24  # of the documents it is fitted to, which takes about 50 bytes a token ...
 MAX_WORK = 1 << 27  # ... and a microsecond a token and class: so many of these, ...
 ENOUGH_TOKENS = 1 << 21  # ... but so many tokens in any case
-FOLDS = 5  # of the training documents, for scores by a machine that has not seen a document
+FOLDS = 5  # of the training documents: each is scored by a machine that has not seen it, fold by fold ...
+HELD_OUT = 2000  # ... until so many are, which is enough for the number before the scores
 AT_ONCE = 1 << 20  # tokens whose features are counted together
 
 
@@ -106,21 +107,15 @@ class LinearOptions:
         self.C = C
 
 
-def fit(
-    corpus: TokenCorpus, classes: int, C: float = 1.0, balanced: bool = False, folds: int = FOLDS
-) -> tuple[LinearModel, Floats]:
-    """Fit to ``corpus``; the model, and logits [N, C] of each document by one that was not fitted to it.
-
-    Of a large corpus it is fitted to the documents of `affordable` only.
+def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, balanced: bool = False) -> LinearModel:
+    """Fit to ``corpus``, of a large one to the documents of `affordable` only.
 
     classes: how many; one without documents has the score -1 everywhere. C: the support vector machine's, the larger
     the closer it fits the training documents. balanced: every class weighs the same, as with class_weights=balanced.
-    folds: parts, each scored by a machine fitted to the others.
     """
     from scipy.sparse import csr_matrix, vstack
 
-    chosen = affordable(corpus, classes)
-    fitted = corpus.select(chosen)
+    fitted = corpus.select(affordable(corpus, classes))
     counted = [_counted(part) for part in _parts(fitted)]
     features, documents_with = _frequent(counted, classes)
     idf = (np.log((1 + len(fitted)) / (1 + documents_with)) + 1).astype(np.float32)
@@ -129,17 +124,16 @@ def fit(
     del counted
     y = fitted.labels
     weights, bias = _machine(x, y, classes, C, balanced)
-    scores = np.zeros((len(y), classes), np.float32)
-    for part in _folds(y, folds):
+    scores, labels = [np.zeros((0, classes), np.float32)], [y[:0]]
+    for part in _folds(y):
         rest = ~np.isin(np.arange(len(y)), part)
         own_weights, own_bias = _machine(x[rest], y[rest], classes, C, balanced, tolerance=0.1)  # twice as fast
-        scores[part] = x[part] @ own_weights + own_bias
-    scale = _likeliest_scale(scores, y)
-    model = LinearModel(features, idf, weights, bias, scale)
-    others = ~np.isin(np.arange(len(corpus)), chosen)
-    held_out = np.zeros((len(corpus), classes), np.float32)
-    held_out[chosen], held_out[others] = scale * scores, model.logits(corpus.select(others))
-    return model, held_out
+        scores.append(x[part] @ own_weights + own_bias)
+        labels.append(y[part])
+        if sum(map(len, labels)) >= HELD_OUT:
+            break
+    scale = _likeliest_scale(np.concatenate(scores), np.concatenate(labels))
+    return LinearModel(features, idf, weights, bias, scale)
 
 
 def affordable(corpus: TokenCorpus, classes: int) -> Integers:
@@ -232,11 +226,11 @@ def _machine(
     return weights, bias
 
 
-def _folds(y: Integers, folds: int) -> Iterable[Integers]:
+def _folds(y: Integers) -> Iterable[Integers]:
     """The documents of each part, every class spread over all parts."""
     order = np.random.default_rng(0).permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
-    return (part for fold in range(folds) if len(part := order[fold::folds]))
+    return (part for fold in range(FOLDS) if len(part := order[fold::FOLDS]))
 
 
 def _likeliest_scale(scores: Floats, y: Integers) -> float:

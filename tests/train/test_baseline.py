@@ -87,33 +87,34 @@ def test_what_it_has_not_says_so(swept: tuple[RunResult, RunResult], tmp_path: P
     assert "already finished" in (tmp_path / "output.txt").read_text()
 
 
-def test_a_network_is_loaded_with_the_linear_model_that_it_adds_to(swept: tuple[RunResult, RunResult]) -> None:
+def test_a_network_is_loaded_with_the_linear_model_that_it_is_mixed_with(swept: tuple[RunResult, RunResult]) -> None:
     linear, lstm = swept
     model = load_run(lstm.directory).model
     assert model.linear is not None
     alone = LinearModel.load(linear.directory / "linear.npz")
     np.testing.assert_array_equal(model.linear.weights, alone.weights)
     assert model.network is not None
-    assert model.network.wide is not None
+    assert model.network.mix is not None
 
 
-def test_documents_are_scored_by_models_that_have_not_seen_them_and_a_run_says_how_many_one_has_seen(
+def test_validation_and_test_documents_are_scored_and_a_run_says_how_many_were_fitted_to(
     compose_config, make_corpus, monkeypatch
 ) -> None:
     train, valid, test = (make_corpus([9] * count, seed=seed) for seed, count in enumerate((60, 20, 30)))
     words = Vocabulary(["<pad>", "<unk>", *"abcdefghi"])
     prepared = PreparedData("x", train, valid, test, words, ["x", "y", "z"], build_tokenizer("words"), None, {})
     config = compose_config("name=x", "recipe=fixed", "model=linear", "model.C=7")
-    model, held_out = fit(train, 3, C=7.0)
+    model = fit(train, 3, C=7.0)
     said = io.StringIO()
     scored, baseline = _with_baseline(config, checked(stood_in(config)), prepared, Console(file=said))
     assert not said.getvalue()
-    np.testing.assert_array_equal(scored.train.scores, held_out)
+    np.testing.assert_array_equal(scored.valid.scores, model.logits(valid))
     np.testing.assert_array_equal(scored.test.scores, model.logits(test))
     right = (model.logits(valid).argmax(axis=1) == valid.labels).mean()
     assert baseline is not None
     assert baseline.metrics["val/accuracy"] == pytest.approx(right)
     monkeypatch.setattr("unrolled.linear.MAX_TOKENS", 270)
-    scored, _ = _with_baseline(config, checked(stood_in(config)), prepared, Console(file=said, width=200))
+    _, baseline = _with_baseline(config, checked(stood_in(config)), prepared, Console(file=said, width=200))
     assert "linear model: fitted to 30 of the 60 training documents, at random" in said.getvalue()
-    assert scored.train.scores.shape == (60, 3)
+    assert baseline is not None
+    assert baseline.record()["documents"] == 30

@@ -26,7 +26,7 @@ def model(bidirectional: bool = False, carry: bool = True, cell=gru, wide: bool 
     encoder = cell(3, 5, num_layers=1, bidirectional=bidirectional)
     network = Network(embedding, encoder, Concat(5), len(NAMES), wide=wide)
     if wide:  # a linear model of the same words, though of documents about nothing
-        options["linear"] = fit(numbered_corpus([9] * 60), len(NAMES))[0]
+        options["linear"] = fit(numbered_corpus([9] * 60), len(NAMES))
     vocabulary = Vocabulary(["<pad>", "<unk>", *WORDS])
     return TextClassifier(
         network, NAMES, vocabulary, build_tokenizer("words"), carry=carry, **({"chunk_len": 4} | options)

@@ -27,7 +27,7 @@ class TokenCorpus:
     labels: Integers  # [N] its class
     ids: Integers  # [N] number of its record in the file that it came from, from 1 (`Document.record`)
     groups: Integers | None = None  # [N] documents of one group stay together when splitting; negative: of none
-    scores: NDArray[np.float32] | None = None  # [N, C] logits of the linear model that a network adds to
+    scores: NDArray[np.float32] | None = None  # [N, C] logits of the linear model that a network is mixed with
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -1,4 +1,4 @@
-"""The linear model of a run: what its network adds to, and what its results are held against."""
+"""The linear model of a run: what its network is mixed with, and what its results are held against."""
 
 import time
 from dataclasses import dataclass, replace
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
 from unrolled.linear import LinearModel, affordable, fit
 from unrolled.train.environment import describe_environment
@@ -39,23 +38,20 @@ class Baseline:
 
 
 def fit_baseline(prepared: PreparedData, C: float = 1.0, balanced: bool = False) -> tuple[PreparedData, Baseline]:
-    """Fit it; the same data with its scores, those of training documents from models that have not seen them."""
+    """Fit it; the same data with its scores of the validation and test documents."""
     reset_peak_memory(CPU)
     begin = time.perf_counter()
     classes = len(prepared.labels)
-    model, held_out = fit(prepared.train, classes, C, balanced)
-    scored = {"train": replace(prepared.train, scores=held_out)}
-    for name in ("valid", "test"):
-        corpus: TokenCorpus = getattr(prepared, name)
-        scored[name] = replace(corpus, scores=model.logits(corpus))
+    model = fit(prepared.train, classes, C, balanced)
+    valid, test = (replace(corpus, scores=model.logits(corpus)) for corpus in (prepared.valid, prepared.test))
     seconds = time.perf_counter() - begin
     metrics = {
-        f"{short}/{metric}": value
-        for short, name in (("val", "valid"), ("test", "test"))
-        for metric, value in _measured(scored[name].labels, scored[name].scores).items()
+        f"{split}/{metric}": value
+        for split, corpus in (("val", valid), ("test", test))
+        for metric, value in _measured(corpus.labels, corpus.scores).items()
     }
-    with_scores = replace(prepared, train=scored["train"], valid=scored["valid"], test=scored["test"])
-    return with_scores, Baseline(model, seconds, len(affordable(prepared.train, classes)), peak_memory_mb(CPU), metrics)
+    baseline = Baseline(model, seconds, len(affordable(prepared.train, classes)), peak_memory_mb(CPU), metrics)
+    return replace(prepared, valid=valid, test=test), baseline
 
 
 def record_linear(result: RunResult, prepared: PreparedData, baseline: Baseline) -> None:

@@ -339,7 +339,7 @@ def _build_and_show(
 
 
 def _count_parameters(model: Classifier, baseline: Baseline | None) -> dict[str, int]:
-    """Of each part and in all, those of the linear model that the network adds to included."""
+    """Of each part and in all, those of the linear model that it is mixed with included."""
     parameters = count_parameters(model)
     if model.network.mix is None or baseline is None:
         return parameters

@@ -53,7 +53,7 @@ class TextClassifier:
     ) -> None:
         """chunk_len: time steps read at once; max_tokens, keep: how long documents are truncated (see ``data.cut``);
         carry: whether a chunk goes on with the state of the one before; data: the run's settings of its data,
-        by which further files are read; linear: the model that a network with a wide path adds to, and that
+        by which further files are read; linear: the model that a network with a wide path is mixed with, and that
         classifies alone where network is None."""
         self.network = None if network is None else network.eval()
         self.truncation = Truncation(carry=carry)
