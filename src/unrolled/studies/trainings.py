@@ -13,19 +13,28 @@ from unrolled.errors import UserError
 from unrolled.train.results import RESULTS_FILE, RunResult, load_result
 
 ROOT = Path(__file__).resolve().parents[3]
-ALWAYS = ("threads=1", "recipe=fixed", "callbacks.progress_bar=null", "callbacks.examples=null")
+ALWAYS = ("threads=1", "callbacks.progress_bar=null", "callbacks.examples=null")
 
 
 @dataclass(frozen=True)
 class Training:
-    """A run: its name in directories, TensorBoard and messages, and what it changes of the default settings."""
+    """A run: its name in directories, TensorBoard and messages, and what it changes of the default settings.
+
+    The recipe is `fixed` unless the overrides name another one.
+    """
 
     name: str
     overrides: tuple[str, ...]
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All that differs from the defaults."""
+        recipe = () if any(each.startswith("recipe=") for each in self.overrides) else ("recipe=fixed",)
+        return (*ALWAYS, *recipe, *self.overrides)
+
     def directory(self, folder: Path) -> Path:
         """The directory of this run in ``folder``; other settings have another one."""
-        settings = "\n".join((*ALWAYS, *self.overrides))
+        settings = "\n".join(self.settings)
         return folder / f"{self.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
@@ -71,7 +80,7 @@ def train_apart(training: Training, folder: Path) -> RunResult:
     if (directory / RESULTS_FILE).is_file():
         changes = [f"resume={directory}"]
     else:
-        changes = [*ALWAYS, *training.overrides, f"name={training.name}", f"hydra.run.dir={directory}"]
+        changes = [*training.settings, f"name={training.name}", f"hydra.run.dir={directory}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "train.py"), *changes]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

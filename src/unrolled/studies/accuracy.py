@@ -1,0 +1,88 @@
+"""Accuracy of several ways to train on several data sets: the runs of such a study, its rows and its table."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unrolled.compare.significance import compare_configurations
+from unrolled.studies.table import StudyTable
+from unrolled.studies.trainings import Training, train_all
+from unrolled.train.columns import clock
+from unrolled.train.results import RunResult
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one way on one data set."""
+
+    data: str
+    way: str
+    seeds: tuple[int, ...]
+    test_accuracy: tuple[float, ...]  # of each seed
+    macro_f1: tuple[float, ...]
+    valid_accuracy: tuple[float, ...]
+    baseline_accuracy: tuple[float, ...]  # the linear model's on the test documents, fitted to the same training ones
+    p: float | None  # McNemar's, against the first way
+    parameters: int
+    tokens_per_second: float | None  # median
+    seconds: float  # median wall time of a run
+    epochs: tuple[int, ...]  # that were read
+
+
+def measure(
+    corpora: Mapping[str, Sequence[str]], ways: Mapping[str, Sequence[str]], seeds: Sequence[int], runs: Path, jobs: int
+) -> list[Row]:
+    """Train each of ``ways`` on each of ``corpora`` with each seed; both are names with what they change."""
+    names = [(data, way, seed) for data in corpora for way in ways for seed in seeds]
+    trainings = [
+        Training(f"{data}_{way}_s{seed}".replace(" ", "_"), ("recipe=auto", *corpora[data], *ways[way], f"seed={seed}"))
+        for data, way, seed in names
+    ]
+    found = dict(zip(names, train_all(trainings, runs, jobs), strict=True))
+    first = next(iter(ways))
+    return [
+        _row(data, way, [found[data, way, s] for s in seeds], [found[data, first, s] for s in seeds])
+        for data in corpora
+        for way in ways
+    ]
+
+
+def _row(data: str, way: str, own: Sequence[RunResult], first: Sequence[RunResult]) -> Row:
+    speeds = [speed for run in own if (speed := run.speed.get("tokens_per_second")) is not None]
+    return Row(
+        data=data,
+        way=way,
+        seeds=tuple(run.config["seed"] for run in own),
+        test_accuracy=tuple(run.metrics["test/accuracy"] for run in own),
+        macro_f1=tuple(run.metrics["test/macro_f1"] for run in own),
+        valid_accuracy=tuple(run.metrics["val/accuracy"] for run in own),
+        baseline_accuracy=tuple(run.baseline.get("test/accuracy", run.metrics["test/accuracy"]) for run in own),
+        p=None if way == first else compare_configurations(own, first),
+        parameters=own[0].parameters["total"],
+        tokens_per_second=statistics.median(speeds) if speeds else None,
+        seconds=statistics.median(run.wall_time_s or 0.0 for run in own),
+        epochs=tuple(len(run.history) for run in own),
+    )
+
+
+def table(rows: Sequence[Row]) -> StudyTable:
+    """A line per data set and way: mean and range of the error over the seeds, and what it costs."""
+    header = ["data", "way", "error %", "macro F1 %", "validation error %", "parameters", "tokens/s", "time", "p"]
+    lines = []
+    for row in rows:
+        errors = [100 * (1 - accuracy) for accuracy in row.test_accuracy]
+        lines.append(
+            [
+                row.data,
+                row.way,
+                f"{statistics.mean(errors):.2f} ({min(errors):.2f} to {max(errors):.2f})",
+                f"{100 * statistics.mean(row.macro_f1):.2f}",
+                f"{100 * (1 - statistics.mean(row.valid_accuracy)):.2f}",
+                f"{row.parameters:,}",
+                "" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}",
+                clock(row.seconds),
+                "" if row.p is None else f"{row.p:.2g}",
+            ]
+        )
+    return StudyTable(header, lines, names=2)
