@@ -42,7 +42,7 @@ def measure(
     found = dict(zip(names, train_all(trainings, runs, jobs), strict=True))
     first = next(iter(ways))
     return [
-        _row(data, way, [found[data, way, s] for s in seeds], [found[data, first, s] for s in seeds])
+        _row(data, way, [found[data, way, s] for s in seeds], [found[data, first, s] for s in seeds if way != first])
         for data in corpora
         for way in ways
     ]
@@ -58,7 +58,7 @@ def _row(data: str, way: str, own: Sequence[RunResult], first: Sequence[RunResul
         macro_f1=tuple(run.metrics["test/macro_f1"] for run in own),
         valid_accuracy=tuple(run.metrics["val/accuracy"] for run in own),
         baseline_accuracy=tuple(run.baseline.get("test/accuracy", run.metrics["test/accuracy"]) for run in own),
-        p=None if way == first else compare_configurations(own, first),
+        p=compare_configurations(own, first) if first else None,
         parameters=own[0].parameters["total"],
         tokens_per_second=statistics.median(speeds) if speeds else None,
         seconds=statistics.median(run.wall_time_s or 0.0 for run in own),
