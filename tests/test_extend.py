@@ -1,15 +1,14 @@
 """A new cell, pooling, optimizer or callback is one class and one yaml, in any folder outside the package."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import QUICK, ROOT
+from tests.conftest import QUICK
+from tests.train.fresh_process import forked
 
 CELL = '''
 from unrolled.nn.cells import Cell, affine
@@ -101,6 +100,11 @@ SMALL = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+
 def extended(folder: Path, code: str, group: str, yaml: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run train.py with a class in ``folder``/mine.py and a yaml in ``folder``/conf/``group``/mine.yaml."""
     (folder / "conf" / group).mkdir(parents=True)
@@ -108,14 +112,7 @@ def extended(folder: Path, code: str, group: str, yaml: str, *arguments: str) ->
     (folder / "conf" / group / "mine.yaml").write_text(yaml)
     given = dict(argument.split("=", 1) for argument in (*SMALL, "model=gru", *arguments))
     overrides = [f"{key}={value}" for key, value in given.items()]
-    return subprocess.run(
-        [sys.executable, "train.py", "--config-dir", str(folder / "conf"), *overrides, f"output_dir={folder / 'runs'}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return forked("train.py", "--config-dir", str(folder / "conf"), *overrides, f"output_dir={folder / 'runs'}")
 
 
 def result(folder: Path, done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:

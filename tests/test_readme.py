@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import QUICK, ROOT, program
+from tests.conftest import QUICK, ROOT
+from tests.train.fresh_process import forked
 from unrolled.cli import choices, default_choices
 from unrolled.data.readers.columns import LABEL_NAMES, TEXT_NAMES
 
@@ -95,7 +96,7 @@ def test_every_python_command_runs(command: str, tmp_path: Path, trained: Path) 
     for here, there in (("runs", runs), ("runs/latest", runs / "latest")):
         arguments = [re.sub(rf"(^|=){here}$", rf"\g<1>{there}", a) for a in arguments]
     arguments = [re.sub(r"\b(reviews|classified)\.csv$", rf"{tmp_path}/\1.csv", a) for a in arguments]
-    done = program(script, *arguments, stdin=subprocess.DEVNULL)
+    done = forked(script, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -1,12 +1,11 @@
 """The studies of accuracy train every way with every seed, and compare it with the first."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.experiments.script import STUDIES
+from tests.train.fresh_process import forked
 
 from unrolled.studies.accuracy import Row, table
 from unrolled.studies.trainings import Training
@@ -14,8 +13,7 @@ from unrolled.studies.trainings import Training
 
 def test_one_command_trains_compares_and_writes(tmp_path: Path) -> None:
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "output")]
-    command = [sys.executable, str(STUDIES / "ablation" / "run.py"), "--quick", "--jobs", "2", *folders]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = forked(str(STUDIES / "ablation" / "run.py"), "--quick", "--jobs", "2", *folders)
     assert run.returncode == 0, run.stdout + run.stderr
     first, second = json.loads((tmp_path / "output" / "results.json").read_text(encoding="utf-8"))["rows"]
     assert (first["way"], first["p"]) == ("the recipe", None)

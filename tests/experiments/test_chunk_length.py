@@ -1,17 +1,15 @@
 """The study of chunk lengths runs from end to end, and its table says what its runs did."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.experiments.script import STUDIES, load
+from tests.train.fresh_process import forked
 
 
 def test_one_command_trains_all_and_writes_its_table_and_plot(tmp_path: Path) -> None:
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "output")]
-    command = [sys.executable, str(STUDIES / "chunk_length" / "run.py"), "--quick", "--jobs", "2", *folders]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = forked(str(STUDIES / "chunk_length" / "run.py"), "--quick", "--jobs", "2", *folders)
     assert run.returncode == 0, run.stdout + run.stderr
     rows = json.loads((tmp_path / "output" / "results.json").read_text(encoding="utf-8"))["rows"]
     assert [row["chunk_len"] for row in rows] == [16, None]

@@ -1,18 +1,16 @@
 """The memory probe goes up in length until a way fails, and says how far each came."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.experiments.script import STUDIES, load
+from tests.train.fresh_process import forked
 
 
 def test_one_command_goes_up_until_it_fails_and_no_further(tmp_path: Path) -> None:
     """With 600 documents a GRU learns 20 tokens in one chunk; 70 are two chunks, and no gradient reaches the first."""
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "output")]
-    command = [sys.executable, str(STUDIES / "memory_probe" / "run.py"), "--quick", *folders]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = forked(str(STUDIES / "memory_probe" / "run.py"), "--quick", *folders)
     assert run.returncode == 0, run.stdout + run.stderr
     rows = json.loads((tmp_path / "output" / "results.json").read_text(encoding="utf-8"))["rows"]
     assert [row["length"] for row in rows] == [20, 70], "90 is not tried"

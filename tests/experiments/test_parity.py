@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.experiments.script import STUDIES, load
+from tests.train.fresh_process import forked
 from torch import nn
 
 import unrolled
@@ -24,8 +23,7 @@ def parity() -> ModuleType:
 
 
 def test_one_command_compares_everything_and_writes_its_tables(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), "--quick", "--output", str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = forked(str(SCRIPT), "--quick", "--output", str(tmp_path))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "0 beyond" in run.stdout
 

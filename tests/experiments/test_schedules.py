@@ -1,17 +1,15 @@
 """The study of schedules chooses each way's learning rate on validation and compares at equal tokens."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.experiments.script import STUDIES, load
+from tests.train.fresh_process import forked
 
 
 def test_one_command_chooses_repeats_and_writes(tmp_path: Path) -> None:
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "output")]
-    command = [sys.executable, str(STUDIES / "schedules" / "run.py"), "--quick", "--jobs", "2", *folders]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = forked(str(STUDIES / "schedules" / "run.py"), "--quick", "--jobs", "2", *folders)
     assert run.returncode == 0, run.stdout + run.stderr
     rows = json.loads((tmp_path / "output" / "results.json").read_text(encoding="utf-8"))["rows"]
     tried = {row["lr"]: row for row in rows if row["seed"] == 0}

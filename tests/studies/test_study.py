@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.figure import Figure
+from tests.train.fresh_process import forked
 
 from unrolled.studies.study import Report, output_folder, run_study
 from unrolled.studies.table import StudyTable
@@ -38,10 +38,6 @@ if __name__ == "__main__":
 """
 
 
-def run(script: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     folder = tmp_path / "experiments" / "number"
@@ -52,7 +48,7 @@ def script(tmp_path: Path) -> Path:
 
 
 def test_a_study_shows_its_table_and_writes_its_report_beside_itself(script: Path) -> None:
-    done = run(script, "--jobs", "2")
+    done = forked(str(script), "--jobs", "2")
     assert "│ a    │   1.5 │" in done.stdout
     assert (done.returncode, done.stderr) == (1, "error: a is too large\n"), "what should not be ends with status 1"
     raw = json.loads((script.parent / "results.json").read_text(encoding="utf-8"))
@@ -65,10 +61,10 @@ def test_a_study_shows_its_table_and_writes_its_report_beside_itself(script: Pat
 
 
 def test_a_quick_study_writes_elsewhere_and_one_that_cannot_work_leaves_all_as_it_was(script: Path) -> None:
-    assert run(script, "--quick").returncode == 0
+    assert forked(str(script), "--quick").returncode == 0
     quick = script.parents[2] / "runs" / "studies" / "quick_number"
     assert json.loads((quick / "results.json").read_text(encoding="utf-8"))["rows"][0]["value"] == 0.5
-    failed = run(script, "--jobs", "9")
+    failed = forked(str(script), "--jobs", "9")
     assert (failed.returncode, failed.stdout, failed.stderr) == (2, "", "error: nine is too many\n")
     assert {path.name for path in script.parent.iterdir()} == {"README.md", "run.py"}
 

@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.train.fresh_process import start
 
 from unrolled.errors import UserError
-from unrolled.studies.trainings import ROOT, Training, finished, train_all
+from unrolled.studies.trainings import Training, finished, train_all
 from unrolled.train.results import load_result
 
 TINY = (
@@ -54,28 +53,25 @@ def test_a_run_that_fails_ends_the_study_with_its_message(tmp_path: Path) -> Non
     assert finished(bad.directory(tmp_path)) is None
 
 
+def train_in_a_session(training: Training, folder: Path) -> None:
+    os.setsid()
+    train_all([training], folder)
+
+
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     training = Training("killed", (*TINY, "data.train=400", "trainer.max_epochs=12", "checkpoint.every_n_steps=4"))
     straight = train_all([training], tmp_path / "straight")[0]
     directory = training.directory(tmp_path / "killed")
-    command = [
-        "-c",
-        f"from unrolled.studies.trainings import *; train_all([{training!r}], Path({str(directory.parent)!r}))",
-    ]
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True)
+    process = start(train_in_a_session, training, directory.parent)
     deadline = time.monotonic() + 120
     while len(list((directory / "checkpoints").glob("*.ckpt"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    signal_all(process)
+    assert process.pid is not None
+    os.killpg(process.pid, signal.SIGKILL)  # the study and the run that it started
+    process.join()
     record = json.loads((directory / "results.json").read_text(encoding="utf-8"))
     assert record["status"] != "ok", "killed before its end"
     resumed = train_all([training], directory.parent)[0]
     assert resumed.resumed, "it went on, it did not start anew"
     assert resumed.metrics == straight.metrics
     assert load_result(directory).status == "ok"
-
-
-def signal_all(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to the study and the run that it started."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

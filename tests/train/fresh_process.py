@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parents[2]
+PRELOADED = ["unrolled.train.run", "unrolled.cli", "pandas", "sklearn.svm", "torch.utils.tensorboard"]
 
 
 def start(function: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     """Call ``function``, which its module must offer under its name, in a new process."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["unrolled.train.run", "unrolled.cli"])
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=function, args=arguments)
     process.start()
     return process
@@ -48,7 +49,10 @@ def _train(arguments: list[str], output: Path) -> None:
 
 
 def forked(*arguments: str, timeout: float = 240, input: str = "") -> "subprocess.CompletedProcess[str]":
-    """As ``program`` of conftest.py, without the seconds that imports take: for all that does not test the start."""
+    """As `program` of conftest.py, without the seconds that imports take: for all that does not test the start.
+
+    Modules are found where this process finds them.
+    """
     with TemporaryDirectory() as folder:
         places = [Path(folder) / name for name in ("input", "output", "errors")]
         places[0].write_text(input)
@@ -73,4 +77,5 @@ def _script(arguments: tuple[str, ...], places: list[Path], environment: dict[st
 def _run(arguments: list[str]) -> None:
     os.chdir(ROOT)
     sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).resolve().parent))  # as Python does
     runpy.run_path(arguments[0], run_name="__main__")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from tests.conftest import QUICK, program
+from tests.conftest import QUICK
+from tests.train.fresh_process import forked
 
 from unrolled.config import checked, stood_in
 from unrolled.data.prepare import prepare
@@ -90,7 +91,7 @@ def test_what_it_says(seconds: float, said: str) -> None:
 
 
 def test_a_dry_run_says_it_and_trains_nothing(tmp_path: Path) -> None:
-    done = program("train.py", *QUICK, "model.proj_size=16", "dry_run=true", f"output_dir={tmp_path}")
+    done = forked("train.py", *QUICK, "model.proj_size=16", "dry_run=true", f"output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert re.search(r"training will take at most about \d\S* (s|min) \(3 epochs, [\d,]+ tokens each, at ", done.stdout)
     assert not list(tmp_path.rglob("*.ckpt")) + list(tmp_path.rglob("events*")) + list(tmp_path.rglob("results.json"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import QUICK, program
+from tests.train.fresh_process import forked
 
 SMALL = (*QUICK, "data.limit=200", "trainer.max_epochs=2", "trainer.limit_train_batches=3", "model=gru")
 
@@ -13,7 +14,7 @@ SMALL = (*QUICK, "data.limit=200", "trainer.max_epochs=2", "trainer.limit_train_
 def trained(runs: Path, *arguments: str) -> Path:
     given = dict(argument.split("=", 1) for argument in (*SMALL, *arguments))
     overrides = [f"{key}={value}" for key, value in given.items()]
-    done = program("train.py", *overrides, f"output_dir={runs}")
+    done = forked("train.py", *overrides, f"output_dir={runs}")
     assert done.returncode == 0, done.stderr
     return next(runs.rglob("results.json")).parent
 

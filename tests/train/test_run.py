@@ -18,7 +18,7 @@ import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.conftest import QUICK, ROOT, program
-from tests.train.fresh_process import finish_training
+from tests.train.fresh_process import finish_training, forked
 from torch import Tensor
 
 from unrolled.config import undecided
@@ -45,7 +45,7 @@ def test_a_run_beats_chance_by_far(trained: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
-    done = program("train.py", *QUICK, "model.proj_size=16", f"output_dir={tmp_path}")
+    done = forked("train.py", *QUICK, "model.proj_size=16", f"output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     (again,) = (path.parent for path in tmp_path.rglob("results.json"))
     first = weights(trained)
@@ -83,7 +83,7 @@ def test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier
         "model.wide=false",
         "tbptt.memory_mib=0.01",
     )
-    done = program("train.py", *QUICK, "model.proj_size=16", *settings, f"output_dir={tmp_path}")
+    done = forked("train.py", *QUICK, "model.proj_size=16", *settings, f"output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     (file,) = tmp_path.rglob("results.json")
     results = json.loads(file.read_text())
@@ -144,7 +144,7 @@ def test_a_finished_run_keeps_its_best_and_last_weights_and_no_resume_point(trai
     ids=["a rule", "a misspelt key", "what a library refuses", "no callback", "what a callback refuses", "a metric"],
 )
 def test_a_mistake_in_the_config_is_one_message_and_no_traceback(override: str, said: str, tmp_path: Path) -> None:
-    done = program("train.py", override, f"output_dir={tmp_path}")
+    done = forked("train.py", override, f"output_dir={tmp_path}")
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -156,7 +156,7 @@ def test_a_mistake_in_the_config_is_one_message_and_no_traceback(override: str, 
 def test_a_file_that_cannot_be_read_is_one_message_and_leaves_nothing(tmp_path: Path, dry_run: str) -> None:
     file = tmp_path / "reviews.csv"
     file.write_text('text,label\ngood,1\n"never closed,0\n')
-    done = program(
+    done = forked(
         "train.py",
         "data=csv",
         f"data.train={file}",
@@ -240,7 +240,7 @@ def test_a_full_disk_is_one_message_and_the_run_can_be_resumed(small_disk) -> No
     folder, make_room, options = small_disk
     small = ("data=book_excerpts", "data.max_tokens=60", "threads=1", "model=gru", "model.hidden_size=64")
     steps = ("embedding.embedding_dim=128", "trainer.max_epochs=3", "checkpoint.every_n_steps=1")
-    assert program("train.py", *small, "dry_run=true", f"output_dir={folder}").returncode == 0, "fills the cache"
+    assert forked("train.py", *small, "dry_run=true", f"output_dir={folder}").returncode == 0, "fills the cache"
     done = program("train.py", *small, *steps, f"output_dir={folder}", **options)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -253,7 +253,7 @@ def test_a_full_disk_is_one_message_and_the_run_can_be_resumed(small_disk) -> No
     assert json.loads((run / "results.json").read_text())["status"] == "failed"
     assert not [path for path in run.rglob(".*") if path.name != ".hydra"], "no half of a file is left"
     make_room()
-    done = program("train.py", f"resume={run}")
+    done = forked("train.py", f"resume={run}")
     assert done.returncode == 0, done.stderr
     results = json.loads((run / "results.json").read_text())
     assert (results["status"], len(results["history"])) == ("ok", 3)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tests.conftest import QUICK, program
+from tests.train.fresh_process import forked
 
 from unrolled.compare.sweep_summary import read_notes
 from unrolled.train.environment import describe_environment
@@ -83,14 +84,14 @@ def test_a_sweep_goes_on_after_a_failure_and_does_not_repeat_what_is_done(tmp_pa
     """Of three jobs one cannot work; the second time only that one is tried, and the others are in the table again."""
     command = ["train.py", "-m", *QUICK, "data.limit=100", "trainer.max_epochs=1", f"output_dir={tmp_path}"]
     command += ["model=lstmp", "model.proj_size=16,99,8"]
-    first = program(*command)
+    first = forked(*command)
     assert first.returncode == 1, first.stderr
     assert "3 jobs: 2 finished now, 1 failed" in first.stdout
     assert "model.proj_size=99: must be smaller than model.hidden_size=32" in first.stdout
     assert "Traceback" not in first.stdout + first.stderr
     done = find_runs([tmp_path])
     assert [run.status for run in done] == ["ok", "ok"]
-    second = program(*command)
+    second = forked(*command)
     assert second.returncode == 1
     assert "3 jobs: 0 finished now, 2 already finished, 1 failed" in second.stdout
     assert [run.directory for run in find_runs([tmp_path])] == [run.directory for run in done]
@@ -121,7 +122,7 @@ def test_jobs_run_side_by_side_with_joblib(tmp_path) -> None:
 
 def test_submitit_runs_a_sweep_in_a_process_of_its_own(tmp_path) -> None:
     command = ["hydra/launcher=submitit_local", "model.proj_size=16", f"output_dir={tmp_path}"]
-    done = program("train.py", "-m", *TINY, *command)
+    done = forked("train.py", "-m", *TINY, *command)
     assert done.returncode == 0, done.stderr
     assert "1 job: 1 finished now" in done.stdout
     (run,) = find_runs([tmp_path])
@@ -134,7 +135,7 @@ def test_submitit_runs_a_sweep_in_a_process_of_its_own(tmp_path) -> None:
 def test_a_search_goes_on_after_a_failing_trial_and_improves_the_validation_accuracy(tmp_path) -> None:
     tiny = [pair for pair in TINY if not pair.startswith("optimizer.lr=")]  # what the search is for
     command = ["sweep=lr", "hydra.sweeper.n_trials=3", "model.proj_size=choice(16,99)", f"output_dir={tmp_path}"]
-    done = program("train.py", "-m", *tiny, *command)
+    done = forked("train.py", "-m", *tiny, *command)
     assert done.returncode == 1, done.stderr
     (sweep,) = (tmp_path / "sweeps").iterdir()
     failed = [note["error"] is not None for note in read_notes(sweep)]

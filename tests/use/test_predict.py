@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.conftest import program
+from tests.train.fresh_process import forked
 
 from unrolled.errors import UserError
 from unrolled.use.load import load
@@ -63,7 +64,7 @@ def test_halves_of_characters_come_through(trained, tmp_path) -> None:
     (tmp_path / "in.jsonl").write_text(line)
     main([f"run={trained}", f"input={tmp_path / 'in.jsonl'}", f"output={tmp_path / 'out.jsonl'}"])
     assert json.loads((tmp_path / "out.jsonl").read_text())["text"] == json.loads(line)["text"]
-    done = program("predict.py", f"run={trained}", "format=jsonl", input=line)
+    done = forked("predict.py", f"run={trained}", "format=jsonl", input=line)
     assert json.loads(done.stdout)["text"] == json.loads(line)["text"], done.stderr
 
 
@@ -172,12 +173,12 @@ def test_parquet_is_read_and_standard_input_in_every_other_format(trained, tmp_p
     assert [(record["n"], record["text"], record["predicted"]) for record in records] == [
         ([i], text, label) for i, (text, label) in enumerate(zip(texts, expected, strict=True))
     ]
-    done = program("predict.py", f"run={trained}", "format=csv", input=written(TABLE, delimiter=";"))
+    done = forked("predict.py", f"run={trained}", "format=csv", input=written(TABLE, delimiter=";"))
     assert [row[-2] for row in csv.reader(io.StringIO(done.stdout))] == ["predicted", *expected], done.stderr
-    done = program("predict.py", f"run={trained}", "format=csv", input="text,n\na\n")
+    done = forked("predict.py", f"run={trained}", "format=csv", input="text,n\na\n")
     assert done.returncode != 0
     assert "standard input, record 1 (line 2): it has 1 fields where the header has 2" in done.stderr
-    done = program("predict.py", f"run={trained}", "format=parquet", "output_format=csv", input="x")
+    done = forked("predict.py", f"run={trained}", "format=parquet", "output_format=csv", input="x")
     assert "a Parquet file cannot be read from standard input" in done.stderr
 
 
@@ -211,7 +212,7 @@ def test_the_columns_of_the_training_are_read_and_joined_as_in_training(tmp_path
         csv.writer(out).writerows([("Title", "rest", "text", "label"), *rows])
     sizes = ("model=gru", "model.hidden_size=4", "embedding.embedding_dim=4", "threads=1", "trainer.max_epochs=1")
     data = ("data=csv", f"data.train={tmp_path / 'in.csv'}", "data.text_column=[Title,rest]")
-    done = program("train.py", *data, *sizes, "callbacks.progress_bar=null", f"output_dir={tmp_path / 'runs'}")
+    done = forked("train.py", *data, *sizes, "callbacks.progress_bar=null", f"output_dir={tmp_path / 'runs'}")
     assert done.returncode == 0, done.stderr
     assert "━━━ " not in done.stdout, "a bar that nobody asked for"
     assert "v_num" not in done.stdout
@@ -248,7 +249,7 @@ def test_a_column_that_the_run_knows_by_number_is_found_again(tmp_path) -> None:
         csv.writer(out).writerows([("nothing", "said", "kind"), *rows])
     sizes = ("model=gru", "model.hidden_size=4", "embedding.embedding_dim=4", "threads=1", "trainer.max_epochs=1")
     data = ("data=csv", f"data.train={tmp_path / 'in.csv'}", "data.text_column=2", "data.label_column=3")
-    done = program("train.py", *data, *sizes, f"output_dir={tmp_path / 'runs'}")
+    done = forked("train.py", *data, *sizes, f"output_dir={tmp_path / 'runs'}")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "latest"
     main([f"run={run}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.jsonl'}"])

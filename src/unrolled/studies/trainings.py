@@ -20,7 +20,7 @@ ALWAYS = ("threads=1", "callbacks.progress_bar=null", "callbacks.examples=null")
 class Training:
     """A run: its name in directories, TensorBoard and messages, and what it changes of the default settings.
 
-    The recipe is `fixed` unless the overrides name another one.
+    The recipe is `fixed`, and without the linear baseline, unless the overrides name another one.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Training:
     @property
     def settings(self) -> tuple[str, ...]:
         """All that differs from the defaults."""
-        recipe = () if any(each.startswith("recipe=") for each in self.overrides) else ("recipe=fixed",)
+        recipe = () if any(each.startswith("recipe=") for each in self.overrides) else ("recipe=fixed", "baseline=null")
         return (*ALWAYS, *recipe, *self.overrides)
 
     def directory(self, folder: Path) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import program
+from tests.train.fresh_process import forked
 
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.generated import Recall
@@ -79,13 +78,13 @@ def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     (tmp_path / "conf" / "data").mkdir(parents=True)
     (tmp_path / "conf" / "data" / "weather.yaml").write_text("_target_: my_weather.Weather\ndays: 80\nstorm: gale\n")
     (tmp_path / "my_weather.py").write_text(SOURCE)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(tmp_path)
     quick = ("model=gru", "model.hidden_size=8", "threads=1", "callbacks.progress_bar=null")
     return ("--config-dir", str(tmp_path / "conf"), "data=weather", *quick, f"output_dir={tmp_path / 'runs'}")
 
 
 def test_a_source_of_ones_own_is_one_class_and_one_yaml(weather: tuple[str, ...], tmp_path: Path) -> None:
-    done = program("train.py", *weather, "data.storm=hail", "data.test_share=0.25", "optimizer.lr=0.05")
+    done = forked("train.py", *weather, "data.storm=hail", "data.test_share=0.25", "optimizer.lr=0.05")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "latest"
     result = load_result(run)
@@ -98,7 +97,7 @@ def test_a_source_of_ones_own_is_one_class_and_one_yaml(weather: tuple[str, ...]
     assert predictions is not None
     assert len(predictions["ids"]) == 20
     assert [day % 2 == 1 for day in predictions["ids"]] == [label == "good" for label in predictions["labels"]]
-    done = program("evaluate.py", f"run={run}")
+    done = forked("evaluate.py", f"run={run}")
     assert done.returncode == 0, done.stderr
     assert "20 documents\naccuracy 100.00 %" in done.stdout
 
@@ -108,7 +107,7 @@ def test_a_source_of_ones_own_is_one_class_and_one_yaml(weather: tuple[str, ...]
     [("data.dayz=3", "data.days"), ("data.days=many", "data.days=many: must be a whole number")],
 )
 def test_its_keys_are_checked_against_its_constructor(weather: tuple[str, ...], override: str, said: str) -> None:
-    done = program("train.py", *weather, f"+{override}" if "dayz" in override else override)
+    done = forked("train.py", *weather, f"+{override}" if "dayz" in override else override)
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
