@@ -70,7 +70,7 @@ def test_on_a_narrow_terminal_the_bar_is_one_line_and_sanity_checks_are_no_valid
     lines = [line.rstrip() for line in re.split(r"[\r\n]", shown)]
     numbers = r"loss: \d\.\d{3} val acc: \d\.\d{3} tokens/s: \d+\.\dk left: 0:00"
     assert any(re.fullmatch(rf"epoch 2/2 +12/12 {numbers}", line) for line in lines), lines
-    assert not any(line.startswith((" ", "tokens/s")) for line in lines), "nothing is wrapped"
+    assert not any(line.startswith((" ", "tokens/s")) for line in lines), f"a line is wrapped: {lines}"
     first = shown.index("val acc")
     assert "12/12" in shown[:first], "what the sanity check found is not shown"
 
