@@ -10,14 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from tests.conftest import ROOT
 from tests.experiments.script import STUDIES, load
 
-from unrolled.studies.trainings import ALWAYS
+from unrolled.studies.trainings import Training
 from unrolled.train.recipe import Statistics, decide
 
 Compose = Callable[..., DictConfig]
 
 chunk_length, schedules = load("chunk_length"), load("schedules")
 memory_probe, truncation_bias = load("memory_probe"), load("truncation_bias")
-RECIPE = next(each for each in ALWAYS if each.startswith("recipe="))  # of all studies
+RECIPE = next(each for each in Training("", ()).settings if each.startswith("recipe="))  # of these studies
 WAYS = {  # what a column of the memory probe adds to a row
     "truncated": (),
     "exact": ("tbptt=exact100", "tbptt.memory=retain"),
