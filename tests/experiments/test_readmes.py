@@ -7,6 +7,7 @@ from tests.experiments.script import STUDIES, load
 
 ROWS = {
     "chunk_length": "Row",
+    "leaderboard": "Row",
     "memory": "Measured",
     "memory_probe": "Row",
     "parity": "Row",

@@ -22,7 +22,6 @@ class Row:
     test_accuracy: tuple[float, ...]  # of each seed
     macro_f1: tuple[float, ...]
     valid_accuracy: tuple[float, ...]
-    baseline_accuracy: tuple[float, ...]  # the linear model's on the test documents, fitted to the same training ones
     p: float | None  # McNemar's, against the first way
     parameters: int
     tokens_per_second: float | None  # median
@@ -57,7 +56,6 @@ def _row(data: str, way: str, own: Sequence[RunResult], first: Sequence[RunResul
         test_accuracy=tuple(run.metrics["test/accuracy"] for run in own),
         macro_f1=tuple(run.metrics["test/macro_f1"] for run in own),
         valid_accuracy=tuple(run.metrics["val/accuracy"] for run in own),
-        baseline_accuracy=tuple(run.baseline.get("test/accuracy", run.metrics["test/accuracy"]) for run in own),
         p=compare_configurations(own, first) if first else None,
         parameters=own[0].parameters["total"],
         tokens_per_second=statistics.median(speeds) if speeds else None,
