@@ -16,6 +16,7 @@ from unrolled.arguments import called_with, shown, typed_values, unknown_key
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
+from unrolled.data.text_choice import AUTO
 from unrolled.errors import UserError
 
 SCHEDULES = ("documents", "stream")
@@ -39,7 +40,6 @@ NEEDED = {  # what only the user knows
     "data.train": "it names the training documents, a file or a directory, as data.train=my.csv",
     "data.path": "it names a data set of the hub, as stanfordnlp/imdb, or a directory",
 }
-AUTO = "auto"
 DECIDED: dict[str, Any] = {  # keys that the recipe decides where they are `auto`, and what stands for that until then
     "tbptt.batch_size": 64,
     "trainer.max_epochs": 1,

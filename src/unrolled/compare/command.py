@@ -16,8 +16,8 @@ seeds and the folds of a cross-validation (data.fold=0,1,2).
 
 Columns are the settings in which the configurations differ, then accuracy, its
 distance from the linear baseline, parameters, speed, memory and time; the best
-of each column is marked. Runs on different data have a table each. Runs that failed or were interrupted are
-listed with their reason.
+of each column is marked. Runs on different data have a table each. Runs that
+failed or were interrupted are listed with their reason.
 """
 
 EXAMPLES = """\

@@ -8,10 +8,8 @@ from unrolled.data.sources.source import Notes, Source
 
 AUTO = "auto"
 WORDS, CHARACTERS = "wordpunct", "characters"
-DOCUMENTS, BEGINNING = (
-    1_000,
-    500,
-)  # documents and characters that are looked at: the first documents of train, the beginning of each
+DOCUMENTS = 1_000  # that are looked at, the first of train
+BEGINNING = 500  # characters of each
 UNSPACED_SHARE = 0.3  # of a text's characters, and of all texts, from which on there are no blanks between words
 CHARACTERS_PER_BLANK = 8  # in scripts without blanks fewer mean that blanks were put between the words all the same
 NOTICED_SHARE = 0.05  # of the texts from which on those without blanks are worth a word though all are read as words

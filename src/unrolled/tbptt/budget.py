@@ -45,7 +45,9 @@ class Budget:
 
     def limit_mib(self, device: torch.device) -> float:
         """The budget on ``device``."""
-        return default_budget_mib(device) if self.mib is None else self.mib
+        if self.mib is None:
+            self.mib = default_budget_mib(device)  # reads files: once, not before every step
+        return self.mib
 
     def estimate_mib(self, network: Network, batch: Batch) -> float:
         """What ``batch`` would make the graph keep if nothing were recomputed, as ``network`` trains at present."""

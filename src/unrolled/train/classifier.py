@@ -38,10 +38,10 @@ class Classifier(pl.LightningModule):
 
     truncation: how documents are read in training; budget: of activations, beyond which a batch of documents is
     recomputed, None for none; schedule: `documents` (a batch holds whole documents) or `stream` (a batch is one chunk
-    of every stream row, and the carried state waits here for the next); loss: what share of a
-    document's loss each of its chunks gets under `stream`; class_weights: (C,) of each class in the training loss;
-    label_smoothing: share of the target that is spread over all classes in training (Szegedy et al. 2016); config:
-    plain containers that say how this module was built, kept in its checkpoints.
+    of every stream row, and the carried state waits here for the next); loss: what share of a document's loss each of
+    its chunks gets under `stream`; class_weights: (C,) of each class in the training loss; label_smoothing: share of
+    the target that is spread over all classes in training (Szegedy et al. 2016); config: plain containers that say how
+    this module was built, kept in its checkpoints.
     """
 
     def __init__(
@@ -183,10 +183,7 @@ class Classifier(pl.LightningModule):
             columns = zip(*self._of_all_devices(own), strict=True)
             self.network.mix.copy_(torch.from_numpy(fit_mix(*map(np.concatenate, columns))))
         for logits, scores, labels in self._valid_rows:
-            if len(labels):  # one of several devices may have none left
-                mixed = self.network.mixed(logits, scores)
-                self.val_metrics.update(mixed, labels)
-                self.val_loss.update(F.cross_entropy(mixed, labels, reduction="none"))
+            _update(self.val_metrics, self.val_loss, self.network.mixed(logits, scores), labels)
         self._valid_rows.clear()
         self.log("val/loss", self.val_loss)
         self.log_dict(self.val_metrics)
@@ -198,9 +195,7 @@ class Classifier(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics over whole documents; every prediction is kept."""
         logits = self.network.mixed(self(batch), batch.scores)
-        if batch.num_documents:  # one of several devices may have none left
-            self.test_metrics.update(logits, batch.labels)
-            self.test_loss.update(F.cross_entropy(logits, batch.labels, reduction="none"))
+        _update(self.test_metrics, self.test_loss, logits, batch.labels)
         self.log("test/loss", self.test_loss, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         self.log_dict(self.test_metrics, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         self._test_rows.append((batch.ids.cpu(), batch.labels.cpu(), logits.float().softmax(dim=1).cpu()))
@@ -289,6 +284,12 @@ def _joined(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | Non
         return None
     predicted, labels = (torch.cat(part) for part in zip(*answers, strict=True))
     return predicted, labels
+
+
+def _update(metrics: MetricCollection, loss: MeanMetric, logits: Tensor, labels: Tensor) -> None:
+    if len(labels):  # one of several devices may have none left
+        metrics.update(logits, labels)
+        loss.update(F.cross_entropy(logits, labels, reduction="none"))
 
 
 @rank_zero_only

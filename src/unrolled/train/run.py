@@ -100,8 +100,8 @@ def train(config: DictConfig) -> float | None:
     before = None if config.resume is None else load_result(config.resume)
     if before is not None:
         restore_settings(config, before)
-    else:
-        check_early(config)  # files that are not there are no run of a sweep
+    elif sweeping:
+        check_early(config)  # files that are not there are no run; of a single one `cli` has looked for them already
     valid = checked(config)
     check_launcher(config.trainer.get("devices"))
     _silence_libraries()

@@ -31,7 +31,8 @@ class TextClassifier:
     """What a run has learnt: from texts to classes.
 
     Texts are read as in the run's test: the same tokenizer, vocabulary and cut, whole documents chunk by chunk, so
-    memory grows neither with the number of texts nor, in the forward direction, with a document's length.
+    memory does not grow with the number of texts; with a document's length only that of its tokens does, and in two
+    directions that of a layer's outputs.
 
     Attributes:
         classes_: [C] names of the classes, the order of the columns of ``predict_proba``.
@@ -150,7 +151,8 @@ def _proba(logits: Tensor) -> NDArray[np.float32]:
 class Session:
     """One document, read as it comes: ``feed`` its pieces; ``label`` and ``proba`` say what it looks like so far.
 
-    After the last piece they say what ``predict`` says for the whole. Memory does not grow with the document.
+    After the last piece they say what ``predict`` says for the whole. Memory grows with the different words and
+    pairs of words of the document if a linear model counts them, and not at all otherwise.
     """
 
     def __init__(self, model: TextClassifier) -> None:
