@@ -74,7 +74,8 @@ def data() -> tuple[Any, Any, PreparedData]:
     ]
     overrides += [f"embedding.embedding_dim={WIDTH}", "embedding.dropout=0", "embedding.word_dropout=0"]
     overrides += ["pooling=max", "pooling.dropout=0", f"data.max_tokens={LONGEST}", f"tbptt.batch_size={BATCH}"]
-    overrides += ["optimizer=adam", "optimizer.lr=0.001", "callbacks.progress_bar=null", "trainer.accelerator=cpu"]
+    overrides += ["callbacks.progress_bar=null", "trainer.accelerator=cpu"]
+    overrides += ["optimizer.lr=0.001", "optimizer.weight_decay=0"]  # AdamW without decay is Adam
     overrides += ["label_smoothing=0", "scheduler=constant"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides)
