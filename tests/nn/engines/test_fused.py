@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import unrolled
-from unrolled.nn.engines import fused as engine
-from unrolled.nn.engines import native, reference
+from unrolled.nn.engines import by_hand, native, reference
 from unrolled.nn.engines.fused import Version, fused, unsupported, version
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -84,7 +83,7 @@ def which(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ve
     if version == "native" and native.reason_missing():
         pytest.skip(native.reason_missing())
     if blocks == "many blocks":
-        monkeypatch.setattr(engine, "BLOCK_BYTES", 5_000)  # between 1 and 6 steps of the small cases below
+        monkeypatch.setattr(by_hand, "BLOCK_BYTES", 5_000)  # between 1 and 6 steps of the small cases below
     return version
 
 

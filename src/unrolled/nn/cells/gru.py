@@ -66,10 +66,14 @@ class GRUCell(Cell):
             w |= {"b": weights["bias_ih"], "d": weights["bias_hh"]}
         return w
 
+    def from_state(self, h: Tensor, w: Weights) -> Tensor:
+        """U h + d: (B, H) -> (B, 3 H)."""
+        return affine(w.get("d"), h, w["U"])
+
     def step(self, x: Tensor, state: State, w: Weights) -> State:
         (h,) = state
         r_x, z_x, n_x = x.chunk(3, dim=-1)
-        r_h, z_h, n_h = affine(w.get("d"), h, w["U"]).chunk(3, dim=-1)
+        r_h, z_h, n_h = self.from_state(h, w).chunk(3, dim=-1)
         r = (r_x + r_h).sigmoid()
         z = (z_x + z_h).sigmoid()
         n = (n_x + r * n_h).tanh()

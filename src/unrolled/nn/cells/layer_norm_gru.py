@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unrolled.nn.cells.cell import State, Weights, affine
+from unrolled.nn.cells.cell import Weights, affine
 from unrolled.nn.cells.gru import GRUCell
 
 
@@ -38,23 +38,12 @@ class LayerNormGRUCell(GRUCell):
     def from_input(self, x: Tensor, w: Weights) -> Tensor:
         return self._normalise(F.linear(x, w["W"]).to(w["gain_ih"].dtype), w["gain_ih"], w.get("b"))
 
-    def step(self, x: Tensor, state: State, w: Weights) -> State:
-        (h,) = state
-        r_x, z_x, n_x = x.chunk(3, dim=-1)
-        r_h, z_h, n_h = self._normalise(affine(None, h, w["U"]), w["gain_hh"], w.get("d")).chunk(3, dim=-1)
-        r = (r_x + r_h).sigmoid()
-        z = (z_x + z_h).sigmoid()
-        n = (n_x + r * n_h).tanh()
-        return (torch.lerp(n, h, z),)  # (1 - z) * n + z * h
+    def from_state(self, h: Tensor, w: Weights) -> Tensor:
+        return self._normalise(affine(None, h, w["U"]), w["gain_hh"], w.get("d"))
 
     def _normalise(self, sums: Tensor, gain: Tensor, bias: Tensor | None) -> Tensor:
         """LN of r and z together and of n apart, times the gain, plus the bias: (..., 3 H)."""
         rz, n = (2 * self.hidden_size,), (self.hidden_size,)
-        normal = torch.cat(
-            [
-                F.layer_norm(part, size, eps=self.EPS)
-                for part, size in zip(sums.split(rz + n, -1), (rz, n), strict=True)
-            ],
-            dim=-1,
-        )
+        parts = zip(sums.split(rz + n, -1), (rz, n), strict=True)
+        normal = torch.cat([F.layer_norm(part, size, eps=self.EPS) for part, size in parts], dim=-1)
         return normal * gain if bias is None else torch.addcmul(bias, normal, gain)
