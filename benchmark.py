@@ -1,6 +1,6 @@
 """Speeds as ratios: python benchmark.py, python benchmark.py overhead. `--help` tells the rest."""
 
-from unrolled.cli import run_script
+from unrolled.cli.terminal import run_script
 
 # isort: split
 from unrolled.benchmarks.command import main  # imports torch, whose threads wait as unrolled.cli has said by then

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from unrolled.cli import run_script
+from unrolled.cli.terminal import run_script
 
 
 def main(arguments: Sequence[str]) -> None:

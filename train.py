@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from unrolled.cli import train_command
+from unrolled.cli.train import train_command
 
 if __name__ == "__main__":
     train_command(Path(__file__).resolve().parent / "conf")

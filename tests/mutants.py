@@ -68,10 +68,10 @@ MUTANTS = [
     ),
     Mutant(
         "a wrong value waits for torch",
-        "cli.py",
+        "cli/train.py",
         "            check_early(config)",
         "            pass",
-        "tests/test_cli.py",
+        "tests/cli/test_train.py",
     ),
     Mutant(
         "runs on different documents share a plot",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import QUICK, ROOT
 from tests.train.fresh_process import forked
-from unrolled.cli import choices, default_choices
+from unrolled.cli.conf import choices, default_choices
 from unrolled.data.readers.columns import LABEL_NAMES, TEXT_NAMES
 
 README = (ROOT / "README.md").read_text()

@@ -33,7 +33,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import Profiler
 from torch import Tensor
 
-from unrolled.cli import register_resolver
+from unrolled.cli.conf import register_resolver
 from unrolled.config import checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.studies.table import StudyTable

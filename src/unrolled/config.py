@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from unrolled.arguments import called_with, shown, typed_values, unknown_key
+from unrolled.arguments import called_with, leaves, shown, typed_values, unknown_key
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
@@ -258,7 +258,9 @@ def _composed(config: DictConfig) -> dict[str, Any]:
         raise UserError(str(error).splitlines()[0]) from error
     assert isinstance(composed, dict)
     keys: dict[str, Any] = {str(key): value for key, value in composed.items() if key != "hydra"}
-    _require_values(keys)
+    for key, value in leaves(keys):
+        if value == "???":
+            raise UserError(f"{key} is not set: {NEEDED.get(key, f'add {key}=... to the command')}")
     known = [each.name for each in fields(Config)]
     for key in keys:
         if key not in known:
@@ -339,15 +341,6 @@ def _mapping(key: str, given: Any) -> dict[str, Any]:
             raise UserError(f"{key}={shown(given)}: {rule}")
         raise UserError(f"{key}={shown(given)}: it is a group of keys; choose one of the files in conf/{key}/")
     return {str(name): value for name, value in given.items()}
-
-
-def _require_values(keys: Mapping[str, Any], prefix: str = "") -> None:
-    for name, value in keys.items():
-        if isinstance(value, Mapping):
-            _require_values(value, f"{prefix}{name}.")
-        elif value == "???":
-            key = f"{prefix}{name}"
-            raise UserError(f"{key} is not set: {NEEDED.get(key, f'add {key}=... to the command')}")
 
 
 def _write(config: DictConfig, typed: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parents[2]
-PRELOADED = ["unrolled.train.run", "unrolled.cli", "pandas", "sklearn.svm", "torch.utils.tensorboard"]
+PRELOADED = ["unrolled.train.run", "unrolled.cli.train", "pandas", "sklearn.svm", "torch.utils.tensorboard"]
 
 
 def start(function: Callable[..., None], *arguments: Any) -> ForkServerProcess:

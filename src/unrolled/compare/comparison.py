@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
 
-from unrolled.arguments import counted, nearest
+from unrolled.arguments import counted, leaves, nearest
 from unrolled.compare.significance import compare_configurations, repetition
 from unrolled.errors import UserError
 from unrolled.train.columns import BY_NAME, COLUMNS
@@ -114,7 +114,7 @@ def flatten(run: RunResult) -> dict[str, str]:
     """
     flat: dict[str, str] = {name: str(getattr(run, name)) for name in LABELS if getattr(run, name)}
     left_out = tuple(f"{key}." for key in (*REPEATED_OVER, *WITHOUT_EFFECT, "model.implementation", "choices"))
-    for key, value in _leaves(run.config):
+    for key, value in leaves(run.config):
         if f"{key}.".startswith(left_out):
             continue
         if key.endswith("._target_"):
@@ -312,14 +312,6 @@ def _counted_places(table: pd.DataFrame) -> str:
     """Each place in which timings were taken, and for how many configurations."""
     counts = Counter(place for of in table.places for place in of)
     return "; ".join(f"{place}: {counted(count, 'row')}" for place, count in counts.items())
-
-
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from _leaves(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
 
 
 def _text(value: Any) -> str:

@@ -37,6 +37,6 @@ def launch(logdir: Path, port: int = 0) -> str:
 
 
 if __name__ == "__main__":
-    from unrolled.cli import run_script
+    from unrolled.cli.terminal import run_script
 
     run_script(main)

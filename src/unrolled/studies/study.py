@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from unrolled.cli import run_script
+from unrolled.cli.terminal import run_script
 from unrolled.studies.table import StudyTable, write_between_marks
 from unrolled.studies.trainings import ROOT
 from unrolled.train.results import write_atomically

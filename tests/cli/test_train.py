@@ -1,4 +1,4 @@
-"""The command lines: help, mistakes in one sentence, exit status 2."""
+"""train.py: mistakes in one sentence, exit status 2."""
 
 import logging
 import subprocess
@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
-
 from tests.conftest import ROOT, program
-from unrolled import cli
-from unrolled.cli import choices, default_choices, help_text, quote_names, run_script, train_command
-from unrolled.errors import UserError
+
+from unrolled.cli import train
+from unrolled.cli.command_line import quote_names
+from unrolled.cli.conf import PROJECT, register_resolver
 
 CONF = ROOT / "conf"
 
@@ -35,10 +33,10 @@ def run_here(
 ) -> tuple[int | str | None, str]:
     """`python train.py` with ``arguments`` in this process: exit status and standard error."""
     monkeypatch.setattr("sys.argv", ["train.py", *arguments])
-    for name in ("HYDRA_FULL_ERROR", cli.PROJECT):
+    for name in ("HYDRA_FULL_ERROR", PROJECT):
         monkeypatch.setenv(name, "0" if name == "HYDRA_FULL_ERROR" else str(ROOT))  # and back: the command sets them
     with pytest.raises(SystemExit) as ended:
-        train_command(CONF)
+        train.train_command(CONF)
     return ended.value.code, capsys.readouterr().err
 
 
@@ -140,54 +138,6 @@ def test_help_and_mistakes_are_answered_without_what_training_imports(
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
-def test_help_fits_a_terminal() -> None:
-    assert max(map(len, help_text(CONF).splitlines())) <= 80
-
-
-def test_a_log_line_is_the_sentence_alone() -> None:
-    def shown(level: int) -> str:
-        return cli.TerminalLines().format(logging.LogRecord("a.b", level, __file__, 1, "%d texts", (3,), None))
-
-    assert (shown(logging.INFO), shown(logging.WARNING)) == ("3 texts", "warning: 3 texts")
-
-
-def test_help_names_every_group_with_every_choice_and_its_default() -> None:
-    text = " ".join(help_text(CONF).split())
-    defaults = default_choices(CONF)
-    assert set(defaults) == {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra"}
-    for group, default in defaults.items():
-        names = [f"{name}*" if name == default else name for name in choices(CONF, group)]
-        assert f"{group} {', '.join(names)}" in text
-
-
-def test_the_keys_that_help_names_exist(compose_config) -> None:
-    config = compose_config("name=x", "data=csv")
-    text = help_text(CONF)
-    named = text[text.index("Keys that people") :].split("-m runs")[0]
-    for line in named.splitlines()[1:]:
-        for key in line[:41].replace(",", " ").split():
-            node = config
-            for part in key.partition("=")[0].split("."):
-                assert part in node or OmegaConf.is_missing(node, part), key
-                node = None if OmegaConf.is_missing(node, part) else node[part]
-
-
-def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> None:
-    arguments = [
-        "data.train=my reviews (1).csv",
-        "data.label_column=Stars (1-5)",
-        "data.test=a=b.csv",
-        "-m",
-        "seed=1,2",
-    ]
-    found = quote_names(arguments)
-    assert found[3:] == ["-m", "seed=1,2"]
-    values = [override.value() for override in OverridesParser.create().parse_overrides(found[:3])]
-    assert values == ["my reviews (1).csv", "Stars (1-5)", "a=b.csv"]
-    with pytest.raises(UserError, match="in quotes twice"):
-        quote_names(["name=run (1)"])
-
-
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
@@ -203,7 +153,7 @@ def test_names_that_hydra_cannot_read_are_quoted_and_all_else_is_refused() -> No
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_runs_name_holds_the_name_of_the_file(arguments: list[str], name: str) -> None:
-    cli.register_resolver()
+    register_resolver()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", quote_names(arguments), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
@@ -218,7 +168,7 @@ def test_a_search_whose_every_trial_fails_ends_with_one_message(
     def main(config: object) -> None:
         assert optuna.create_study().best_trial
 
-    monkeypatch.setattr(cli, "run_task", main)
+    monkeypatch.setattr(train, "run_task", main)
     status, error = run_here([f"hydra.run.dir={tmp_path}"], capsys, monkeypatch)
     assert status == 2
     assert "every trial of the search failed" in error
@@ -230,22 +180,9 @@ def test_an_error_of_ours_keeps_its_traceback(
     def broken(config: object) -> None:
         raise ValueError("a mistake of ours")
 
-    monkeypatch.setattr(cli, "run_task", broken)
+    monkeypatch.setattr(train, "run_task", broken)
     with pytest.raises(ValueError, match="a mistake of ours"):
         run_here([f"hydra.run.dir={tmp_path}"], capsys, monkeypatch)
-
-
-def test_a_script_ends_with_status_2_and_the_message(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def main(arguments: object) -> None:
-        raise UserError(f"no such run: {arguments}")
-
-    monkeypatch.setattr("sys.argv", ["evaluate.py", "run=x"])
-    with pytest.raises(SystemExit) as ended:
-        run_script(main)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == "error: no such run: ['run=x']\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""The command line of `train.py` before Hydra reads it: what Hydra would misunderstand is put right or refused."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from unrolled.arguments import quoted
+from unrolled.cli.conf import choices, default_choices
+from unrolled.errors import UserError
+
+FILE_KEYS = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
+HYDRAS_OPTIONS = (
+    *("--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--shell-completion"),
+    *("--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info"),
+)
+NONE = "none"  # the choice of a group that stands for `group=null`
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Raise UserError for a setting with dashes before it, as ``--dry-run``."""
+    for text in arguments:
+        option, equals, value = text.partition("=")
+        if option.startswith("--") and option not in HYDRAS_OPTIONS:
+            name = option[2:].replace("-", "_")
+            meant = f"{name}={value if equals else 'true' if name == 'dry_run' else 'VALUE'}"
+            raise UserError(f"{text}: there is no such option; settings have no dashes before them, as in {meant}")
+
+
+def check_output_dir(arguments: Sequence[str], project: Path) -> None:
+    """Raise UserError where no directory can be made at `output_dir=`."""
+    for given in (argument.partition("=")[2] for argument in arguments if argument.startswith("output_dir=")):
+        path = project / given
+        existing = next(each for each in (path, *path.parents) if each.exists())
+        try:
+            with tempfile.TemporaryDirectory(dir=existing):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"output_dir={given}: no directory can be made in {existing} ({reason}); name another one"
+            ) from error
+
+
+def quote_names(arguments: Sequence[str]) -> list[str]:
+    """The command line with quotes around file and column names that Hydra's grammar cannot read, as ``a (1).csv``.
+
+    Raises UserError for any other setting that it cannot read.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    found = []
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        try:
+            if equals and not text.startswith("-"):
+                parser.parse_override(text)
+        except HydraException as error:
+            if not key.startswith(FILE_KEYS):
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"{text}: cannot be read ({reason}); put a value with special characters in quotes twice, "
+                    f"as in \"{key}='...'\""
+                ) from error
+            text = f"{key}={quoted(value)}"
+        found.append(text)
+    return found
+
+
+def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
+    """The command line with ``GROUP=null`` as Hydra understands it: the choice ``none``, or nothing to be chosen.
+
+    Raises UserError where a group cannot do without, and for a choice with the ending of its file, which Hydra takes.
+    """
+    defaults, found = default_choices(conf), []
+    for text in arguments:
+        group, _, value = text.partition("=")
+        if group in defaults and value.endswith(".yaml"):
+            raise UserError(f"{text}: a choice is named without .yaml; did you mean {text.removesuffix('.yaml')}?")
+        if value != "null" or group not in defaults:
+            found.append(text)
+        elif NONE in (names := choices(conf, group)):
+            found.append(f"{group}={NONE}")
+        elif defaults[group] is not None:
+            raise UserError(f"{text}: a run needs one; choose one of {', '.join(names)}")
+    return found
