@@ -19,7 +19,9 @@ from omegaconf import DictConfig
 from torch.utils.tensorboard import SummaryWriter
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.train.results import RunResult, load_result, recorded_run, save_predictions
+from unrolled.train.predictions import save_predictions
+from unrolled.train.record import recorded_run
+from unrolled.train.results import RunResult, load_result
 
 ROOT = Path(__file__).parent.parent
 

@@ -519,7 +519,7 @@ MUTANTS = [
     ),
     Mutant(
         "what text=auto chose is not recorded",
-        "train/run.py",
+        "train/preparation.py",
         "config.text.kind = valid.text.kind = kind",
         "valid.text.kind = kind",
         "tests/train/test_run.py::test_texts_without_blanks_are_read_as_characters_and_recorded_as_if_that_had_been_typed",
@@ -596,7 +596,7 @@ MUTANTS = [
     ),
     Mutant(
         "the test takes the history back to the best checkpoint",
-        "train/run.py",
+        "train/fit.py",
         "datamodule=data, verbose=False)",
         "datamodule=data, ckpt_path=path, weights_only=True, verbose=False)",
         "tests/train/test_run.py::test_history_and_speed_are_of_the_whole_run_though_the_weights_of_an_earlier_point_are_tested",

@@ -27,8 +27,8 @@ from unrolled.benchmarks.recurrences import GATES, Shape, modules_of, trains
 from unrolled.benchmarks.timing import alternate, processor_clock
 from unrolled.nn.engines.fused import version
 from unrolled.studies.table import write_between_marks
+from unrolled.train.atomic import write_atomically
 from unrolled.train.environment import describe_environment
-from unrolled.train.results import write_atomically
 
 FOLDER = Path(__file__).parent
 PARTS = ("input product", "recurrent products", "gates", "steps", "weights", "call")

@@ -38,11 +38,11 @@ from unrolled.config import checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.batch import Batch
+from unrolled.train.atomic import write_atomically
 from unrolled.train.build import build, build_classifier, build_datamodule
 from unrolled.train.callbacks.speed import Speed
 from unrolled.train.environment import describe_environment
 from unrolled.train.recipe import Statistics, decide
-from unrolled.train.results import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 WARM_UP = 3  # batches that do not count

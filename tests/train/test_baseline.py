@@ -19,8 +19,9 @@ from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.linear import LinearModel, fit
-from unrolled.train.results import RunResult, find_runs, load_predictions
-from unrolled.train.run import _with_baseline
+from unrolled.train.predictions import load_predictions
+from unrolled.train.preparation import with_baseline
+from unrolled.train.results import RunResult, find_runs
 from unrolled.use.evaluate import evaluate, own_documents
 from unrolled.use.export import export_onnx
 from unrolled.use.load import load_run
@@ -106,7 +107,7 @@ def test_validation_and_test_documents_are_scored_and_a_run_says_how_many_were_f
     config = compose_config("name=x", "recipe=fixed", "model=linear", "model.C=7")
     model = fit(train, 3, C=7.0)
     said = io.StringIO()
-    scored, baseline = _with_baseline(config, checked(stood_in(config)), prepared, Console(file=said))
+    scored, baseline = with_baseline(config, checked(stood_in(config)), prepared, Console(file=said))
     assert not said.getvalue()
     np.testing.assert_array_equal(scored.valid.scores, model.logits(valid))
     np.testing.assert_array_equal(scored.test.scores, model.logits(test))
@@ -114,7 +115,7 @@ def test_validation_and_test_documents_are_scored_and_a_run_says_how_many_were_f
     assert baseline is not None
     assert baseline.metrics["val/accuracy"] == pytest.approx(right)
     monkeypatch.setattr("unrolled.linear.MAX_TOKENS", 270)
-    _, baseline = _with_baseline(config, checked(stood_in(config)), prepared, Console(file=said, width=200))
+    _, baseline = with_baseline(config, checked(stood_in(config)), prepared, Console(file=said, width=200))
     assert "linear model: fitted to 30 of the 60 training documents, at random" in said.getvalue()
     assert baseline is not None
     assert baseline.record()["documents"] == 30

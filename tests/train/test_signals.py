@@ -93,7 +93,7 @@ def test_ctrl_c_while_a_checkpoint_is_written_is_ctrl_c_and_the_file_is_whole(tm
 RECORD_AND_SLEEP = """
 import signal, sys, time
 from pathlib import Path
-from unrolled.train.results import recorded_run
+from unrolled.train.record import recorded_run
 with recorded_run(Path(sys.argv[1]), {}, name="sleeper"):
     print("ready", flush=True)
     time.sleep(60)

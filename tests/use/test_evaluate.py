@@ -12,7 +12,8 @@ from torchmetrics.functional.classification import (
 )
 
 from unrolled.errors import UserError
-from unrolled.train.results import load_predictions, load_result
+from unrolled.train.predictions import load_predictions
+from unrolled.train.results import load_result
 from unrolled.use.evaluate import Evaluation, main
 from unrolled.use.load import load_run
 

@@ -12,7 +12,8 @@ from unrolled.linear import fit
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Concat
-from unrolled.train.results import load_predictions, load_result
+from unrolled.train.predictions import load_predictions
+from unrolled.train.results import load_result
 from unrolled.use.predictor import TextClassifier
 
 WORDS = [f"w{i}" for i in range(20)]

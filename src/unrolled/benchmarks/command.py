@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
-from rich.table import Table
 
 from unrolled.benchmarks import overhead, recurrences, start, threads
 from unrolled.benchmarks.timing import processor_clock
+from unrolled.console import plain_table
 from unrolled.nn.engines.fused import version
+from unrolled.train.atomic import write_atomically
 from unrolled.train.environment import describe_environment
-from unrolled.train.results import write_atomically
 
 CONF = Path(__file__).parents[3] / "conf"
 WHAT = ("recurrences", "overhead", "start", "threads")
@@ -80,10 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = measured
         for clock in ("wall", "cpu"):
             share: Any = measured[clock]
-            Console(width=110).print(
+            print(
                 f"framework over a bare loop, {clock} time: {100 * share['overhead']:+.1f} % "
                 f"({100 * share['overhead_low']:+.1f} to {100 * share['overhead_high']:+.1f})",
-                highlight=False,
             )
         print(f"{measured['steps']} steps a round, {given.repetitions} rounds, {given.threads} threads")
     if given.output:
@@ -135,35 +134,28 @@ def _recurrences(given: argparse.Namespace, device: torch.device) -> dict[str, l
 def _show(title: str, rows: list[dict[str, Any]]) -> None:
     names = list(rows[0]["milliseconds"])
     about = [name for name in ("K", "T", "longest") if name in rows[0]]
-    table = Table(title=title, title_justify="left", show_edge=False)
-    table.add_column("shape")
-    for name in (*about, *(f"{name} us" for name in names), f"{names[0]} / floor", f"torch / {names[0]}"):
-        table.add_column(name, justify="right")
+    columns = ("shape", *about, *(f"{name} us" for name in names), f"{names[0]} / floor", f"torch / {names[0]}")
+    lines = []
     for row in rows:
         per_token = [f"{1e3 * row['milliseconds'][name] / row['tokens']:.2f}" for name in names]
-        torch_over = f"{row['torch_over_ours']:.2f}"
-        floor = f"{row['over_floor'][names[0]]:.2f}"
-        table.add_row(row["shape"], *(str(row[name]) for name in about), *per_token, floor, torch_over)
-    Console(width=120).print(table)
+        ratios = f"{row['over_floor'][names[0]]:.2f}", f"{row['torch_over_ours']:.2f}"
+        lines.append((row["shape"], *(str(row[name]) for name in about), *per_token, *ratios))
+    _print_table(title, columns, lines)
 
 
 def _show_start(starts: dict[str, dict[str, Any]]) -> None:
-    table = Table(title="seconds, medians", title_justify="left", show_edge=False)
-    table.add_column("command")
-    for column in ("processor", "clock"):
-        table.add_column(column, justify="right")
-    for name, took in starts.items():
-        table.add_row(name, f"{took['cpu']:.2f}", f"{took['wall']:.2f}")
-    Console(width=110).print(table)
+    lines = [(name, f"{took['cpu']:.2f}", f"{took['wall']:.2f}") for name, took in starts.items()]
+    _print_table("seconds, medians", ("command", "processor", "clock"), lines)
 
 
 def _show_threads(found: dict[str, Any]) -> None:
     title = f"tokens/s of {found['threads']} threads by their way of waiting, with the share of what the cores can do"
-    table = Table(title=title, title_justify="left", show_edge=False)
-    table.add_column("waiting")
-    for column in ("idle machine", "share", "one core taken", "share"):
-        table.add_column(column, justify="right")
+    lines = []
     for name, rates in found["medians"].items():
         share = found["share"][name]
-        table.add_row(name, *(text for load in rates for text in (f"{rates[load]:,.0f}", f"{100 * share[load]:.0f} %")))
-    Console(width=110).print(table)
+        lines.append((name, *(t for load in rates for t in (f"{rates[load]:,.0f}", f"{100 * share[load]:.0f} %"))))
+    _print_table(title, ("waiting", "idle machine", "share", "one core taken", "share"), lines)
+
+
+def _print_table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    Console(width=120).print(plain_table(columns, lines, title=title))

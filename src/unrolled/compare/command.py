@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from unrolled.console import wide_console
+from unrolled.train.atomic import write_atomically
 from unrolled.train.columns import COLUMNS
-from unrolled.train.results import find_runs, load_result, write_atomically
+from unrolled.train.results import find_runs, load_result
 
 DESCRIPTION = """\
 Compare runs: one row per configuration, with mean ± standard deviation over its
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     from unrolled.compare.comparison import compare, difference
     from unrolled.compare.significance import compare_runs
 
-    console = Console(width=None if sys.stdout.isatty() else 240)
+    console = wide_console()
     if options.diff:
         first, second = (load_result(path) for path in options.diff)
         rows = difference(first, second)

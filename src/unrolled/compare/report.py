@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from unrolled.compare.comparison import NAMES, Comparison, is_best
+from unrolled.console import natural_width, plain_table, say
 from unrolled.train.columns import COLUMNS, Column
 from unrolled.train.results import RunResult
-from unrolled.train.table import natural_width
 
 # Left out one after the other, in this order, where the terminal is too narrow for all columns.
 LEAST_NEEDED = (
@@ -95,19 +95,15 @@ def print_table(comparison: Comparison, console: Console) -> None:
     for note in comparison.notes:
         console.print(note, highlight=False)
     if comparison.not_ok:
-        console.print("\nRuns that did not finish:", highlight=False)
+        say(console, "\nRuns that did not finish:")
         for run in comparison.not_ok:
-            console.print(f"  {ended_badly(run)}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"  {ended_badly(run)}")
 
 
 def _rich(title: str, shown: pd.DataFrame, names: int) -> Table:
-    table = Table(title=escape(title) or None, title_justify="left", show_edge=False, pad_edge=False)
-    for number, name in enumerate(shown):
-        left = number < names or name == "status"
-        width = 40 if name == "configuration" else None
-        table.add_column(name, justify="left" if left else "right", overflow="fold", max_width=width)
-    for row in shown.itertuples(index=False):
-        table.add_row(*row)
+    table = plain_table(list(shown), shown.itertuples(index=False), names, title=escape(title) or None)
+    if "configuration" in shown:
+        table.columns[0].max_width = 40
     return table
 
 
@@ -209,9 +205,5 @@ def to_html(comparison: Comparison, figures: Mapping[str, str] | None = None) ->
 
 def print_difference(rows: Sequence[tuple[str, str, str]], titles: tuple[str, str], console: Console) -> None:
     """Two runs side by side, only what differs."""
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("", *titles):
-        table.add_column(escape(title), overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
+    table = plain_table(["", *map(escape, titles)], [list(map(escape, row)) for row in rows], names=3)
     console.print(table)

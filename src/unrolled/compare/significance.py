@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unrolled.train.results import RunResult, load_predictions
+from unrolled.train.predictions import load_predictions
+from unrolled.train.results import RunResult
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

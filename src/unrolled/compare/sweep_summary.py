@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from unrolled.arguments import counted
+from unrolled.console import say, wide_console
 from unrolled.errors import UserError
 from unrolled.train.results import load_result
 
@@ -44,7 +45,7 @@ class SweepSummary(Callback):
         notes = read_notes(Path(config.hydra.sweep.dir))
         if not notes:
             return
-        failed = print_summary(notes, Console(width=None if sys.stdout.isatty() else 240))
+        failed = print_summary(notes, wide_console())
         if failed:
             raise SystemExit(1)
 
@@ -80,12 +81,12 @@ def print_summary(notes: list[dict[str, Any]], console: Console) -> int:
     counts = [f"{done} finished now"]
     counts += [f"{len(skipped)} already finished"] if skipped else []
     counts += [f"{len(failed)} failed"] if failed else []
-    console.print(f"\n{counted(len(notes), 'job')}: {', '.join(counts)}", highlight=False)
+    say(console, f"\n{counted(len(notes), 'job')}: {', '.join(counts)}")
     for error in dict.fromkeys(note["error"] for note in failed):
         same = [note for note in failed if note["error"] == error]
         jobs = ", ".join(str(note["number"]) for note in same)
         which = f"job {jobs} ({' '.join(same[0]['overrides'])})" if len(same) == 1 else f"jobs {jobs}"
-        console.print(f"  {which}: {error}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"  {which}: {error}")
     if failed:
-        console.print("Repeat the command to run only what is not finished.", highlight=False)
+        say(console, "Repeat the command to run only what is not finished.")
     return len(failed)

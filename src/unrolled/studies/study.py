@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from unrolled.cli.terminal import run_script
 from unrolled.studies.table import StudyTable, write_between_marks
 from unrolled.studies.trainings import ROOT
-from unrolled.train.results import write_atomically
+from unrolled.train.atomic import write_atomically
 
 
 @dataclass(frozen=True)

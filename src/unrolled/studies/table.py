@@ -1,17 +1,14 @@
 """Table of a study, for the terminal and for its README."""
 
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from unrolled.compare.report import markdown_table
+from unrolled.console import plain_table, wide_console
 from unrolled.errors import UserError
-from unrolled.train.results import write_atomically
+from unrolled.train.atomic import write_atomically
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
@@ -26,12 +23,7 @@ class StudyTable:
 
     def show(self) -> None:
         """Print the table, in full width where the output is no terminal."""
-        table = Table()
-        for i, name in enumerate(self.header):
-            table.add_column(name, justify="left" if i < self.names else "right")
-        for line in self.lines:
-            table.add_row(*line)
-        Console(width=None if sys.stdout.isatty() else 180).print(table)
+        wide_console(180).print(plain_table(self.header, self.lines, self.names, frame=True))
 
     def markdown(self) -> str:
         """The table as GitHub Markdown."""

@@ -12,7 +12,8 @@ from unrolled.data.prepare import PreparedData
 from unrolled.linear import LinearModel, affordable, fit
 from unrolled.train.environment import describe_environment
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
-from unrolled.train.results import LINEAR_FILE, RunResult, save_predictions
+from unrolled.train.predictions import save_predictions
+from unrolled.train.results import LINEAR_FILE, RunResult
 
 CPU = torch.device("cpu")
 

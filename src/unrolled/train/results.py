@@ -1,33 +1,21 @@
-"""Results of a run: ``results.json`` and the predictions on the test set."""
+"""Results of runs: ``results.json``, and finding those of earlier runs."""
 
-import csv
 import hashlib
 import json
 import math
-import os
-import shutil
-import tempfile
-import time
-import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from unrolled.errors import RefusedDataError, UserError
-from unrolled.train.signals import interrupt_on_sigterm, interrupting_signal
-
-if TYPE_CHECKING:
-    import pandas as pd
+from unrolled.errors import UserError
+from unrolled.train.atomic import write_atomically
 
 Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
 
 RESULTS_FILE = "results.json"
-PREDICTIONS_FILE = "predictions.csv"
 TOKENIZER_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocabulary.txt"
 LINEAR_FILE = "linear.npz"
@@ -107,92 +95,6 @@ def config_hash(config: Mapping[str, Any], without: Iterable[str] = WITHOUT_EFFE
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@contextmanager
-def recorded_run(
-    directory: Path,
-    config: Mapping[str, Any],
-    name: str,
-    root: Path | None = None,
-    before: RunResult | None = None,
-    keep_refused: bool = True,
-    **known: Any,
-) -> Iterator[RunResult]:
-    """Run the body and leave a ``results.json`` in ``directory`` whatever happens to the run.
-
-    Written at once with status ``running``, and at the end with ``ok``, ``failed`` (any exception) or ``interrupted``
-    (Ctrl-C, SIGTERM, Lightning's exit after either). Exceptions go on; the exit status after an interrupt is
-    128 + the signal's number, as shells have it.
-
-    config: resolved, plain containers; root: the directory of all runs, where the file ``latest`` is kept (two levels
-    up if not given); before: the same run as it was left, with the wall time it had taken, where it goes on now;
-    keep_refused: data that are refused (RefusedDataError) are a failed run, too; otherwise only the log is left of it;
-    known: further fields of RunResult (model, implementation, data).
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    result = RunResult(
-        name=name,
-        directory=directory,
-        started=datetime.now(UTC).isoformat(timespec="microseconds"),
-        asked_hash=config_hash(config),
-        **known,
-    )
-    result.configure(config)
-    began, earlier, refused = time.perf_counter(), 0.0, False
-    if before is not None:
-        result.resumed = [*before.resumed, result.started]
-        result.asked_hash = before.asked_hash
-        result.started = before.started
-        result.wall_time_s = earlier = before.wall_time_s or 0.0
-    result.write()
-    latest = (root or directory.parent.parent) / LATEST_FILE
-    pointed = latest.read_text() if latest.is_file() else None
-    point_latest(directory, latest.parent)
-    try:
-        with interrupt_on_sigterm():
-            yield result
-        result.status = "ok"
-    except BaseException as error:
-        signal_number = interrupting_signal(error)
-        if signal_number is not None:
-            result.status, result.error = "interrupted", f"stopped by {signal_number.name}"
-            raise SystemExit(128 + signal_number) from error
-        result.status, result.error = "failed", describe_error(error)
-        refused = isinstance(error, RefusedDataError) and not keep_refused
-        if pointed is not None and not (directory / "checkpoints").is_dir():  # nothing to go on with or to use
-            write_atomically(latest, pointed)
-        elif refused:
-            latest.unlink(missing_ok=True)
-        if not isinstance(error, UserError):
-            write_atomically(directory / "traceback.txt", "".join(traceback.format_exception(error)))
-        raise
-    finally:
-        result.wall_time_s = earlier + time.perf_counter() - began
-        if refused:
-            (directory / RESULTS_FILE).unlink(missing_ok=True)
-            shutil.rmtree(directory / ".hydra", ignore_errors=True)
-        else:
-            with nullcontext() if result.status == "ok" else suppress(OSError):  # a full disk is the error to be told
-                result.write()
-
-
-def describe_error(error: BaseException) -> str:
-    """What happened, cause first where a library wrapped it (Hydra's instantiation errors hide it)."""
-    cause = error
-    while type(cause).__module__.startswith("hydra") and cause.__cause__ is not None:
-        cause = cause.__cause__
-    text = " ".join(str(cause).split())
-    return text if isinstance(cause, UserError) else f"{type(cause).__name__}: {text}".rstrip(": ")
-
-
-def point_latest(directory: Path, root: Path) -> None:
-    """Let the file ``latest`` in ``root`` (``runs/latest``) name this run.
-
-    A text file, not a link: TensorBoard follows links and would show the run twice.
-    """
-    if root.is_dir() and directory.is_relative_to(root):
-        write_atomically(root / LATEST_FILE, f"{directory.relative_to(root)}\n")
-
-
 def resolve_run(path: str | Path) -> Path:
     """The directory that ``path`` names: a run's directory, its ``results.json``, or the file ``latest``.
 
@@ -250,62 +152,6 @@ def find_runs(paths: Sequence[str | Path]) -> list[RunResult]:
     if not found:
         raise UserError(f"no run found under {', '.join(map(str, paths))}: no {RESULTS_FILE}; train something first")
     return sorted(found.values(), key=lambda run: run.started)
-
-
-def save_predictions(
-    directory: Path, predictions: Mapping[str, Any], class_names: Sequence[str], file: str = PREDICTIONS_FILE
-) -> Path:
-    """Write one row per document: its id, true class, predicted class and the probability of that class.
-
-    The id is the number of the document's record in its file, from 1.
-
-    predictions: ``ids``, ``labels``, ``predicted``, ``probability``, each (N,).
-    """
-    path = directory / file
-    columns = [np.asarray(predictions[key]).tolist() for key in ("ids", "labels", "predicted", "probability")]
-    with _replacing(path) as out:
-        rows = csv.writer(out)
-        rows.writerow(["id", "label", "predicted", "probability"])
-        for identity, label, predicted, probability in zip(*columns, strict=True):
-            rows.writerow([identity, class_names[label], class_names[predicted], f"{probability:.6f}"])
-    return path
-
-
-def load_predictions(run: RunResult) -> "pd.DataFrame | None":
-    """Columns ``ids``, ``labels``, ``predicted`` (names) and ``probability``, sorted by id; None where not saved."""
-    import pandas as pd  # slow to import, and training does not need it
-
-    path = run.directory / (run.predictions or PREDICTIONS_FILE)
-    if not path.is_file():
-        return None
-    columns, texts = ["ids", "labels", "predicted", "probability"], {"labels": str, "predicted": str}
-    table = pd.read_csv(path, names=columns, header=0, dtype=texts, keep_default_na=False)
-    return table.sort_values("ids", ignore_index=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file beside ``path`` and move it there."""
-    with _replacing(path) as out:
-        out.write(text)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    """A file that takes the place of ``path`` once it is complete; nothing is left of one that could not be written."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, newline="", encoding="utf-8"
-    ) as out:
-        new = Path(out.name)
-        try:
-            yield out
-            out.close()
-        except BaseException:
-            new.unlink()
-            raise
-    umask = os.umask(0)
-    os.umask(umask)
-    new.chmod(0o666 & ~umask)  # temporary files are private, results are not
-    new.replace(path)
 
 
 def _jsonable(value: Any) -> Any:

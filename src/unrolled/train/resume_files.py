@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from unrolled.console import say
 from unrolled.train.checkpoint_io import UNFINISHED, AtomicCheckpointIO, load_intact
 from unrolled.train.results import RESULTS_FILE, RunResult
 
@@ -67,16 +68,16 @@ def checkpoint_to_resume(directory: Path, console: Console, repair: bool) -> Pat
     path, damaged = newest_intact_point(directory / "checkpoints")
     for file, why in damaged:
         instead = "the beginning" if path is None else path.name
-        console.print(f"{file.name} is damaged ({why}): continuing from {instead}", highlight=False, soft_wrap=True)
+        say(console, f"{file.name} is damaged ({why}): continuing from {instead}")
     if repair:
         half_written = [*directory.glob(f"checkpoints/.*{UNFINISHED}"), *directory.glob(f".{RESULTS_FILE}.*")]
         for file in [*half_written, *(file for file, _ in damaged)]:
             file.unlink()
         truncate_event_files(directory, {} if path is None else dict(load_intact(path)["resume"]["event_files"]))
     if path is None:
-        console.print("no checkpoint to continue from: starting again in the same directory", highlight=False)
+        say(console, "no checkpoint to continue from: starting again in the same directory")
     else:
-        console.print(f"continuing from {path.name}", highlight=False)
+        say(console, f"continuing from {path.name}")
     return path
 
 

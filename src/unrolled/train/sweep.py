@@ -16,8 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from unrolled.errors import UserError
+from unrolled.train.atomic import write_atomically
 from unrolled.train.environment import PARALLEL_VARIABLE
-from unrolled.train.results import RunResult, config_hash, describe_error, find_runs, write_atomically
+from unrolled.train.record import describe_error
+from unrolled.train.results import RunResult, config_hash, find_runs
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""The closing table of training, and tables that fit the terminal."""
+"""What training shows: its data, and its closing table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from unrolled.console import natural_width, plain_table, say
 from unrolled.data.summary import summary_table
 from unrolled.train.columns import BY_NAME, clock
 from unrolled.train.results import RunResult
@@ -32,7 +32,7 @@ _printed: dict[str, Any] = {}  # the summary that was printed last
 def print_data(summary: dict[str, Any], console: Console) -> None:
     """The data's table; of the jobs of a sweep that have the same data only the first shows it."""
     if summary == _printed:
-        console.print(f"{summary['name']}: the same data as above", highlight=False, markup=False)
+        say(console, f"{summary['name']}: the same data as above")
         return
     _printed.clear()
     _printed.update(summary)
@@ -51,22 +51,16 @@ def print_runs(runs: Sequence[RunResult], logdir: str | Path, console: Console |
         titles.append("status")
         for row, run in zip(rows, runs, strict=True):
             row.append(run.status if run.error is None else f"{run.status}: {run.error}")
-    table = Table(show_edge=False, pad_edge=False)
-    for number, title in enumerate(titles):
-        text = number < 2 or title == "status"
-        table.add_column(title, justify="left" if text else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
+    rows = [list(map(escape, row)) for row in rows]
+    table = plain_table(titles, rows, names=2)
     if natural_width(table, console) > console.width:  # a narrow terminal: a run is a column
-        table = Table(show_edge=False, pad_edge=False, show_header=False)
-        for line in zip(titles, *rows, strict=True):
-            table.add_row(*map(escape, line))
+        table = plain_table([""] * (1 + len(rows)), zip(titles, *rows, strict=True), 1 + len(rows), show_header=False)
     console.print(table)
     for run in runs:
         if run.baseline:
             better = "; the linear model is better here" if _baseline_is_better(run) else ""
-            console.print(baseline_line(run.baseline) + better, highlight=False, soft_wrap=True)
-    console.print(f"\ntensorboard --logdir {logdir}", highlight=False, soft_wrap=True)
+            say(console, baseline_line(run.baseline) + better)
+    say(console, f"\ntensorboard --logdir {logdir}")
 
 
 def baseline_line(baseline: Mapping[str, float], split: str = "test") -> str:
@@ -80,8 +74,3 @@ def _baseline_is_better(run: RunResult) -> bool:
     share, ours = run.baseline["test/accuracy"], run.metrics.get("test/accuracy")
     documents = run.data_summary["splits"]["test"]["documents"]
     return ours is not None and share - ours > math.sqrt(share * (1 - share) / documents)
-
-
-def natural_width(table: Table, console: Console) -> int:
-    """Columns of a terminal in which nothing of ``table`` is wrapped."""
-    return table.__rich_measure__(console, console.options.update(width=10_000, max_width=10_000)).maximum

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from unrolled.arguments import counted, parse_key_values, typed_values
+from unrolled.console import plain_table, say
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import prepare
 from unrolled.data.readers.text_file import existing_file
@@ -23,8 +24,9 @@ from unrolled.data.sources.build import build_source
 from unrolled.data.sources.files import CsvFiles, FileSource, JsonlFiles, ParquetFiles
 from unrolled.data.sources.source import SPLITS, Document, Notes, note_lines, numbered
 from unrolled.errors import UserError
+from unrolled.train.atomic import write_atomically
 from unrolled.train.confusions import count_confusions, draw_confusion_matrix
-from unrolled.train.results import save_predictions, write_atomically
+from unrolled.train.predictions import save_predictions
 from unrolled.use.load import LoadedRun, load_run
 from unrolled.use.predict import format_by_ending
 
@@ -99,23 +101,18 @@ class Evaluation:
 
     def per_class(self) -> list[dict[str, Any]]:
         """Precision, recall, F1 (0 where nothing was predicted or there) and documents of each class."""
-        counts = self.confusions
-        right, there, given = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-        precision = right / np.maximum(given, 1)
-        recall = right / np.maximum(there, 1)
-        f1 = 2 * right / np.maximum(there + given, 1)
-        rows = zip(self.class_names, precision, recall, f1, there, strict=True)
+        figures = precision_recall_fscore_support(
+            self.labels, self.predicted, labels=range(len(self.class_names)), zero_division=0
+        )
         return [
             {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "documents": int(n)}
-            for name, p, r, f, n in rows
+            for name, p, r, f, n in zip(self.class_names, *figures, strict=True)
         ]
 
     @property
     def macro_f1(self) -> float:
         """The mean F1 of the classes that occur, in the documents or the predictions (as torchmetrics has it)."""
-        counts = self.confusions
-        occurs = counts.sum(axis=1) + counts.sum(axis=0) > 0
-        return float(np.mean([row["f1"] for row, is_there in zip(self.per_class(), occurs, strict=True) if is_there]))
+        return float(f1_score(self.labels, self.predicted, average="macro", zero_division=0))
 
     @property
     def calibration_error(self) -> float:
@@ -254,24 +251,21 @@ def show(
     run: LoadedRun, evaluation: Evaluation, documents: Sequence[Document], name: str, errors: int, console: Console
 ) -> None:
     """Print the figures, class by class, and where the model is wrong."""
-    console.print(
+    say(
+        console,
         f"{run.result.name} on {name}: {counted(len(documents), 'document')}\n"
         f"accuracy {100 * evaluation.accuracy:.2f} %, "
         f"macro F1 {100 * evaluation.macro_f1:.2f} %, calibration error {100 * evaluation.calibration_error:.2f} %",
-        highlight=False,
-        soft_wrap=True,
     )
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("class", "precision", "recall", "F1", "documents"):
-        table.add_column(title, justify="left" if title == "class" else "right")
+    rows = []
     for row in evaluation.per_class():
         shares = (f"{100 * row[key]:.2f}" for key in ("precision", "recall", "f1"))
-        table.add_row(escape(row["class"]), *shares, f"{row['documents']:,}")
-    console.print(table)
+        rows.append((escape(row["class"]), *shares, f"{row['documents']:,}"))
+    console.print(plain_table(("class", "precision", "recall", "F1", "documents"), rows))
     if confusions := evaluation.frequent_confusions(5):
         console.print("\nMost frequent confusions:")
         for true, predicted, count in confusions:
-            console.print(f"  {count:5,} x {true} taken for {predicted}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"  {count:5,} x {true} taken for {predicted}")
     if worst := evaluation.confident_errors(errors):
         console.print("\nMost confident errors:")
         for i in worst:
@@ -279,4 +273,4 @@ def show(
             text = " ".join(documents[i].text.split())
             sure = f"{100 * evaluation.confidence[i]:.1f} % {guess}"
             line = f"  record {documents[i].record}: {sure}, but {documents[i].label}: {text[:160]}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(console, line)

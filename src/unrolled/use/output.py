@@ -4,15 +4,14 @@ import csv
 import gzip
 import io
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from unrolled.errors import UserError
+from unrolled.train.atomic import replacing
 
 UNWRITABLE = "backslashreplace"  # halves of characters, which JSON can hold, are written as JSON writes them
 
@@ -29,18 +28,9 @@ def opened_output(name: str) -> Iterator[IO[str]]:
     path = Path(name)
     if not path.parent.is_dir():
         raise UserError(f"output={name} cannot be written: there is no directory {path.parent}")
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-        try:
-            opened = gzip.open if path.suffix == ".gz" else open
-            with opened(out.name, "wt", encoding="utf-8", errors=UNWRITABLE, newline="") as text:
-                yield text
-        except BaseException:
-            Path(out.name).unlink()
-            raise
-    umask = os.umask(0)
-    os.umask(umask)
-    Path(out.name).chmod(0o666 & ~umask)  # temporary files are private
-    Path(out.name).replace(path)
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    with replacing(path) as new, opened(new, "wt", encoding="utf-8", errors=UNWRITABLE, newline="") as text:
+        yield text
 
 
 class Writer:

@@ -11,7 +11,8 @@ from tests.train.fresh_process import forked
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.generated import Recall
 from unrolled.errors import UserError
-from unrolled.train.results import load_predictions, load_result
+from unrolled.train.predictions import load_predictions
+from unrolled.train.results import load_result
 
 SOURCES = "unrolled.data.sources"
 CSV, RECALL = f"{SOURCES}.files.CsvFiles", f"{SOURCES}.generated.Recall"

@@ -1,0 +1,99 @@
+"""What a run needs before it trains: kind of tokens, data, the recipe's values, the linear model, the network."""
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from unrolled.config import Config, checked
+from unrolled.console import say
+from unrolled.data.files import cache_directory
+from unrolled.data.prepare import PreparedData, prepare
+from unrolled.data.sources.build import build_source
+from unrolled.data.text_choice import AUTO, WORDS, choose_text
+from unrolled.errors import RefusedDataError, UserError
+from unrolled.linear import affordable
+from unrolled.train.baseline import Baseline, fit_baseline
+from unrolled.train.build import build_classifier, is_linear
+from unrolled.train.callbacks.description import count_parameters
+from unrolled.train.classifier import Classifier
+from unrolled.train.devices import global_rank
+from unrolled.train.recipe import Statistics, decide, described
+from unrolled.train.table import print_data
+
+
+def choose_text_kind(config: DictConfig, valid: Config, console: Console) -> None:
+    """Put what `text=auto` means for these texts in its place, as if it had been typed, and say so."""
+    if valid.text.kind != AUTO:
+        return
+    try:
+        source = build_source(valid.data.source)
+        source.fetch(cache_directory(valid.data.cache_dir))
+        kind, said = choose_text(source)
+    except UserError:  # preparing the data meets it again, where it is recorded
+        kind, said = WORDS, ""
+    config.text.kind = valid.text.kind = kind
+    if said:
+        say(console, said)
+
+
+def prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> tuple[PreparedData, Config]:
+    """Prepare and show the data, and let the recipe put its values into ``config``, which is checked again."""
+    _reset_process(valid)
+    try:
+        prepared = prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
+    except UserError as error:
+        raise RefusedDataError(str(error)) from error
+    print_data(prepared.summary, console)
+    if config.recipe is not None:
+        decided = decide(config, Statistics.of(prepared))
+        if decided and not is_linear(config):
+            name = HydraConfig.get().runtime.choices["recipe"]
+            say(console, described(name, decided))
+    return prepared, checked(config)
+
+
+def _reset_process(config: Config) -> None:
+    """Set what holds for the whole process anew: jobs of a sweep run in one, and none may inherit from the last."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision("highest")
+    pl.seed_everything(config.seed, verbose=False)
+
+
+def with_baseline(
+    config: DictConfig, valid: Config, prepared: PreparedData, console: Console
+) -> tuple[PreparedData, Baseline | None]:
+    """The data with the linear model's scores, and that model, where the network or the table needs them."""
+    alone, wide = is_linear(config), config.model.get("wide", False)
+    if valid.baseline is None and not wide and not alone:
+        return prepared, None
+    documents, fitted = len(prepared.train), len(affordable(prepared.train, len(prepared.labels)))
+    if fitted < documents:
+        say(
+            console,
+            f"linear model: fitted to {fitted:,} of the {documents:,} training documents, at random, which takes some "
+            "minutes; without it: baseline=null model.wide=false",
+        )
+    scored, baseline = fit_baseline(prepared, config.model.C if alone else 1.0, valid.class_weights == "balanced")
+    return scored if wide or alone else prepared, baseline
+
+
+def build_and_show(
+    config: DictConfig, valid: Config, prepared: PreparedData, baseline: Baseline | None, console: Console
+) -> Classifier:
+    """Build the model and show what it is."""
+    model = build_classifier(config, valid, prepared)
+    parameters = count_all_parameters(model, baseline)
+    parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")
+    say(console, f"parameters  {parameters['total']:,} ({parts})")
+    return model
+
+
+def count_all_parameters(model: Classifier, baseline: Baseline | None) -> dict[str, int]:
+    """Of each part and in all, those of the linear model that it is mixed with included."""
+    parameters = count_parameters(model)
+    if model.network.mix is None or baseline is None:
+        return parameters
+    return parameters | {"linear": baseline.parameters, "total": parameters["total"] + baseline.parameters}
