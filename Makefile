@@ -39,7 +39,7 @@ format: $(READY) ## Bring the code into form
 	$(BIN)/ruff check --fix .
 
 tensorboard: $(READY) ## Show the runs in TensorBoard: make tensorboard LOGDIR=runs
-	$(BIN)/python -m unrolled.compare.tensorboard $(LOGDIR)
+	$(BIN)/tensorboard --logdir $(LOGDIR) --load_fast false
 
 sweep: $(READY) ## Train every model in both implementations: make sweep ARGS="seed=0,1,2"
 	$(BIN)/python train.py -m model=rnn,lstm,lstmp,gru model.implementation=handwritten,official $(ARGS)

@@ -14,7 +14,6 @@ import json
 import logging
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from bisect import bisect_right
@@ -29,18 +28,17 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import Profiler
 from torch import Tensor
 
+from unrolled.benchmarks.overhead import train_on
 from unrolled.cli.conf import register_resolver
 from unrolled.config import checked
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.batch import Batch
 from unrolled.train.atomic import write_atomically
-from unrolled.train.build import build, build_classifier, build_datamodule
-from unrolled.train.callbacks.speed import Speed
+from unrolled.train.build import build_classifier, build_datamodule
 from unrolled.train.environment import describe_environment
 from unrolled.train.recipe import Statistics, decide
 
@@ -230,19 +228,6 @@ class Steps(Callback):
         self.ended.append(self.clock())
 
 
-class Loader:
-    """A list would be several loaders."""
-
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.batches)
-
-
 def sample(data: pl.LightningDataModule, count: int, clock: Callable[[], float]) -> tuple[list[Batch], list[float]]:
     """``count`` batches spread over the first epoch, so of all lengths, and the seconds that making each one took."""
     loader: Any = data.train_dataloader()
@@ -269,22 +254,8 @@ def run(
     pl.seed_everything(0, verbose=False)
     model = build_classifier(config, checked(config), prepared)
     steps = Steps(clock, ledger and Parts(model, ledger))
-    callbacks = [build(key, given) for key, given in config.callbacks.items() if given is not None]
-    options: dict[str, Any] = {} if ledger is None else {"profiler": Actions(ledger)}
-    with tempfile.TemporaryDirectory() as directory:
-        trainer = build(
-            "trainer",
-            config.trainer,
-            callbacks=[*callbacks, Speed(), steps],
-            logger=TensorBoardLogger(Path(directory), default_hp_metric=False),
-            max_steps=len(batches),
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            **options,
-        )
-        trainer.fit(model, train_dataloaders=Loader(batches))
+    profiler: dict[str, Any] = {} if ledger is None else {"profiler": Actions(ledger)}
+    train_on(batches, config, model, steps, **profiler)
     return steps
 
 

@@ -13,6 +13,7 @@ from tests.train.fresh_process import forked
 
 from unrolled.config import checked, stood_in
 from unrolled.data.prepare import prepare
+from unrolled.tbptt.loader import ListLoader
 from unrolled.train import estimate as module
 from unrolled.train.build import build_classifier, build_datamodule
 from unrolled.train.estimate import Estimate, estimate
@@ -38,15 +39,16 @@ def estimated(
         prepared = prepare(valid.data, valid.text, valid.seed, quiet=True)
         data = build_datamodule(prepared, valid)
         model = build_classifier(config, valid, prepared)
-        now, started = [0.0], count()
+        now, looks, given = [0.0], count(), []
 
-        def clock(trainer: Any) -> float:
-            if next(started) % 2:  # at the end of a step
-                batch = trainer.train_dataloader.batches[trainer.fit_loop.batch_idx]
-                now[0] += seconds(batch.num_positions)
+        def clock(device: Any) -> float:
+            number, ended = divmod(next(looks), 2)  # one at the start of a step, one at its end
+            if ended:
+                now[0] += seconds(given[number].num_positions)
             return now[0]
 
-        monkeypatch.setattr(module, "_now", clock)
+        monkeypatch.setattr(module, "now", clock)
+        monkeypatch.setattr(module, "ListLoader", lambda batches: given.extend(batches) or ListLoader(batches))
         found = estimate(config, model, data)
         run.batches = len(data.train_schedule())  # type: ignore[attr-defined]
         run.positions = sum(b.num_positions for b in data.train_schedule().batches(0))  # type: ignore[attr-defined]

@@ -3,8 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,11 @@ from unrolled.benchmarks.timing import Times, ratios
 from unrolled.config import checked
 from unrolled.data.prepare import prepare
 from unrolled.tbptt.batch import Batch
+from unrolled.tbptt.loader import ListLoader
 from unrolled.train.build import build, build_classifier, build_datamodule
+from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.speed import Speed
 from unrolled.train.recipe import Statistics, decide
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """A loader; a list would be several."""
-
-    batches: list[Batch]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.batches)
 
 
 class _Clock(Callback):
@@ -115,18 +103,28 @@ def _bare(config: DictConfig, model: pl.LightningModule, batches: list[Batch]) -
 
 def _framework(config: DictConfig, model: pl.LightningModule, batches: list[Batch]) -> tuple[float, float]:
     clock = _Clock()
-    callbacks = [build(key, given) for key, given in config.callbacks.items() if given is not None]
+    train_on(batches, config, model, clock)
+    return clock.took()
+
+
+def train_on(
+    batches: Sequence[Batch], config: DictConfig, model: pl.LightningModule, clock: Callback, **options: Any
+) -> None:
+    """One epoch of ``batches`` with everything that training has, but validation and checkpoints.
+
+    clock: a callback after all others; options: further arguments of the Trainer.
+    """
     with tempfile.TemporaryDirectory() as directory:
         trainer = build(
             "trainer",
             config.trainer,
-            callbacks=[*callbacks, Speed(), clock],
+            callbacks=[*build_callbacks(config), Speed(), clock],
             logger=TensorBoardLogger(Path(directory), default_hp_metric=False),
             max_steps=len(batches),
             limit_val_batches=0,
             num_sanity_val_steps=0,
             enable_checkpointing=False,
             enable_progress_bar=False,
+            **options,
         )
-        trainer.fit(model, train_dataloaders=_Batches(batches))
-    return clock.took()
+        trainer.fit(model, train_dataloaders=ListLoader(batches))

@@ -1,6 +1,7 @@
 """An epoch's batches, in order, from wherever a run was interrupted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from unrolled.tbptt.batch import Batch
@@ -53,3 +54,16 @@ class BatchLoader:
         """Go on where ``state`` was taken."""
         self.epoch, self.next_step = state["epoch"], state["next_step"]
         self._first = self.next_step
+
+
+@dataclass(frozen=True)
+class ListLoader:
+    """Gives the same batches in every epoch; a bare list would be several loaders to Lightning."""
+
+    batches: Sequence[Batch]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)

@@ -5,6 +5,7 @@ it has an exact length, every rank has the same number of batches, and any batch
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,20 @@ EVALUATION_CHUNK = 256  # time steps of a chunk in evaluation, where its length 
 TELLING = 0.25  # share of the variance of the log length between classes from which on batches mix the classes
 
 
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one epoch, each made when it is asked for."""
+
+    count: int
+    make: Callable[[int], Batch]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.make(range(self.count)[index])
+
+
 class Schedule(Protocol):
     """Batches of an epoch, by number."""
 
@@ -24,17 +39,9 @@ class Schedule(Protocol):
         """Batches per epoch on this rank, the same on every rank."""
         ...
 
-    def batches(self, epoch: int) -> "Batches":
-        """The epoch's batches, each made when it is asked for."""
+    def batches(self, epoch: int) -> Batches:
+        """The epoch's batches of this rank."""
         ...
-
-
-class Batches(Protocol):
-    """The batches of one epoch."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -77,26 +84,15 @@ class DocumentsSchedule:
         batches = _split(order, self.batch_size)
         return [batches[i] for i in rng.permutation(len(batches))]
 
-    def batches(self, epoch: int) -> "DocumentsBatches":
+    def batches(self, epoch: int) -> Batches:
         """The epoch's batches of this rank."""
-        return DocumentsBatches(self, self.order(epoch))
+        order = self.order(epoch)
+        return Batches(len(order), lambda index: self._batch(order[index]))
 
-
-@dataclass(frozen=True)
-class DocumentsBatches:
-    """One epoch of a DocumentsSchedule."""
-
-    schedule: DocumentsSchedule
-    batches: list[np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        schedule, batch = self.schedule, self.batches[index]
-        longest_first = batch[np.argsort(-schedule.corpus.lengths[batch], kind="stable")]
-        own = longest_first[schedule.rank :: schedule.world_size]
-        return documents_batch(schedule.corpus, own, schedule.chunk_len, len(batch) / schedule.world_size)
+    def _batch(self, documents: np.ndarray) -> Batch:
+        longest_first = documents[np.argsort(-self.corpus.lengths[documents], kind="stable")]
+        own = longest_first[self.rank :: self.world_size]
+        return documents_batch(self.corpus, own, self.chunk_len, len(documents) / self.world_size)
 
 
 @dataclass(frozen=True)
@@ -147,33 +143,15 @@ class StreamSchedule:
             begin[:total, row] = (np.arange(total) - first) * self.chunk_len
         return documents, begin
 
-    def batches(self, epoch: int) -> "StreamBatches":
+    def batches(self, epoch: int) -> Batches:
         """The epoch's batches of this rank."""
-        documents, begin = self.plan(epoch)
-        return StreamBatches(self, documents[:, self.rank :: self.world_size], begin[:, self.rank :: self.world_size])
-
-
-@dataclass(frozen=True)
-class StreamBatches:
-    """One epoch of a StreamSchedule."""
-
-    schedule: StreamSchedule
-    documents: np.ndarray  # (batches, rows of this rank)
-    begin: np.ndarray  # (batches, rows of this rank)
-
-    def __len__(self) -> int:
-        return len(self.documents)
-
-    def __getitem__(self, index: int) -> Batch:
-        schedule = self.schedule
-        normalizer = len(schedule.corpus) / len(self) / schedule.world_size
-        return stream_batch(
-            schedule.corpus,
-            self.documents[index],
-            self.begin[index],
-            schedule.chunk_len,
-            normalizer,
-            schedule.reach,
+        documents, begin = (whole[:, self.rank :: self.world_size] for whole in self.plan(epoch))
+        normalizer = len(self.corpus) / len(documents) / self.world_size
+        return Batches(
+            len(documents),
+            lambda index: stream_batch(
+                self.corpus, documents[index], begin[index], self.chunk_len, normalizer, self.reach
+            ),
         )
 
 

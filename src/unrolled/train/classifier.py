@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.losses import chunk_weights
 from unrolled.tbptt.read import read, start
 from unrolled.tbptt.stream import read_stream
+from unrolled.train.devices import of_all_devices
 from unrolled.train.mix import fit_mix
 from unrolled.train.row_adamw import RowAdamW, clip_gradients
 
@@ -180,7 +182,7 @@ class Classifier(pl.LightningModule):
         """Loss and metrics of all documents, with the mix of network and linear model that fits them best."""
         if self.network.mix is not None and not self.trainer.sanity_checking:
             own = [[None if part is None else part.cpu().numpy() for part in row] for row in self._valid_rows]
-            columns = zip(*self._of_all_devices(own), strict=True)
+            columns = zip(*chain(*of_all_devices(own)), strict=True)
             self.network.mix.copy_(torch.from_numpy(fit_mix(*map(np.concatenate, columns))))
         for logits, scores, labels in self._valid_rows:
             _update(self.val_metrics, self.val_loss, self.network.mixed(logits, scores), labels)
@@ -202,7 +204,7 @@ class Classifier(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Predictions of all documents, in the order of their ids, on every device."""
-        rows = self._of_all_devices(self._test_rows)
+        rows = chain(*of_all_devices(self._test_rows))
         ids, labels, probabilities = (torch.cat(column) for column in zip(*rows, strict=True))
         order = ids.argsort()
         top = probabilities[order].max(dim=1)
@@ -212,14 +214,6 @@ class Classifier(pl.LightningModule):
             "predicted": top.indices.numpy(),
             "probability": top.values.numpy(),
         }
-
-    def _of_all_devices(self, rows: list[Any]) -> list[Any]:
-        """``rows`` of this device and of the others, the same list on each."""
-        if self.trainer.world_size == 1:
-            return rows
-        every: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(every, rows)
-        return [row for device in every for row in device]
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and a learning-rate schedule per step where one is set."""

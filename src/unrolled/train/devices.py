@@ -40,6 +40,15 @@ def overrides_of_rank() -> list[str]:
     return ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"] if global_rank() else []
 
 
+def of_all_devices(own: Any) -> list[Any]:
+    """What each device has in the place of ``own``, by rank; the same list on each. To be called on all of them."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    every: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, own)
+    return every
+
+
 def check_launcher(devices: Any) -> None:
     """Refuse a sweep whose jobs would start processes inside the processes of a parallel launcher."""
     hydra = HydraConfig.get()

@@ -1,21 +1,19 @@
 """How long a training will take, from a few of its own steps, whose weights are thrown away."""
 
-import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ProgressBar
 
-from unrolled.tbptt.batch import Batch
 from unrolled.tbptt.datamodule import DocumentsDataModule
+from unrolled.tbptt.loader import ListLoader
 from unrolled.train.build import build
 from unrolled.train.callbacks.build import build_callbacks
+from unrolled.train.callbacks.speed import now
 from unrolled.train.columns import duration
 
 SAMPLED = 200  # batches of the first epoch that are ordered by size
@@ -63,23 +61,10 @@ class _Clock(Callback):
         self._began = 0.0
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._began = _now(trainer)
+        self._began = now(trainer.strategy.root_device)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.seconds.append(_now(trainer) - self._began)
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """A loader; a list would be several."""
-
-    batches: list[Batch]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.batches)
+        self.seconds.append(now(trainer.strategy.root_device) - self._began)
 
 
 def estimate(config: DictConfig, model: pl.LightningModule, data: DocumentsDataModule) -> Estimate:
@@ -101,7 +86,7 @@ def estimate(config: DictConfig, model: pl.LightningModule, data: DocumentsDataM
     trainer = build("trainer", given, callbacks=[*callbacks, clock], **ALONE)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You defined a `validation_step`")
-        trainer.fit(model, train_dataloaders=_Batches([timed[parts // 2]] * WARM_UP + timed))
+        trainer.fit(model, train_dataloaders=ListLoader([timed[parts // 2]] * WARM_UP + timed))
     seconds = float(np.mean(clock.seconds[WARM_UP:]))  # of a step
     share = _share(given.get("limit_train_batches"), len(batches))
     steps = share * len(batches)
@@ -117,12 +102,6 @@ def _share(limit: float | None, batches: int) -> float:
     if limit is None:
         return 1.0
     return limit if isinstance(limit, float) else min(limit / batches, 1.0)
-
-
-def _now(trainer: pl.Trainer) -> float:
-    if trainer.strategy.root_device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _count(number: float) -> str:

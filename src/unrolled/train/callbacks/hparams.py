@@ -1,19 +1,16 @@
 """Hyperparameters and results of the run, for TensorBoard's HParams tab."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from unrolled.train.callbacks.description import count_parameters
 from unrolled.train.callbacks.history import History
-from unrolled.train.callbacks.loggers import summary_writers
 from unrolled.train.callbacks.speed import Speed
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class HParams(Callback):
@@ -38,19 +35,9 @@ class HParams(Callback):
         if speed is not None:
             metrics["final/tokens_per_second"] = speed
         metrics["final/parameters"] = float(count_parameters(pl_module)["total"])
-        for writer in summary_writers(trainer):
-            _write(writer, self.values, metrics)
-
-
-def _write(writer: "SummaryWriter", values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Add a session to the writer's own event file; ``SummaryWriter.add_hparams`` would open another one."""
-    from torch.utils.tensorboard.summary import hparams  # imports TensorBoard's plugin: slow, and needed once only
-
-    for tag, number in metrics.items():
-        writer.add_scalar(tag, number, 0)
-    for summary in hparams(dict(values), dict(metrics)):
-        writer._get_file_writer().add_summary(summary, 0)
-    writer.flush()
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(self.values, metrics, step=0)
 
 
 def _importance(name: str) -> tuple[int, int, str]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -13,6 +12,7 @@ from unrolled.tbptt.loader import BatchLoader
 from unrolled.train.callbacks.interrupt import InterruptBetweenSteps
 from unrolled.train.callbacks.step_boundaries import between_steps, validation_follows
 from unrolled.train.classifier import Classifier
+from unrolled.train.devices import of_all_devices
 from unrolled.train.random_state import random_states, restore_random_states
 from unrolled.train.resume_files import KEY, resume_points
 
@@ -103,7 +103,7 @@ class ResumePoints(Callback):
             "callbacks": {c.state_key: state for c in trainer.callbacks if (state := c.state_dict())},  # type: ignore[attr-defined]
         }
         checkpoint[KEY] = {
-            "devices": _gather(own, trainer),
+            "devices": of_all_devices(own),
             "loader": {"epoch": trainer.current_epoch, "next_step": self._batch_idx},
             "event_files": _event_file_sizes(trainer),
         }
@@ -158,14 +158,6 @@ def _before_this_batch(fit_loop: dict[str, Any], at_epoch_start: bool) -> None:
             counts.update(ready=counts["processed"], started=counts["processed"], completed=counts["processed"])
     else:
         fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
-
-
-def _gather(own: dict[str, Any], trainer: pl.Trainer) -> list[dict[str, Any]]:
-    if trainer.world_size == 1:
-        return [own]
-    every: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(every, own)
-    return every
 
 
 def _event_file_sizes(trainer: pl.Trainer) -> dict[str, int]:

@@ -93,7 +93,7 @@ class Speed(Callback):
         if self._window is not None and self._batch_ended is not None:
             self._window.waited += time.perf_counter() - self._batch_ended
         elif self._window is None and trainer.global_step - self._first_step >= self.skip_steps:
-            self._window = Window(began=_now(pl_module.device))
+            self._window = Window(began=now(pl_module.device))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -127,7 +127,7 @@ class Speed(Callback):
     def _close(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         window = self._window
         assert window is not None
-        window.ended = _now(pl_module.device)
+        window.ended = now(pl_module.device)
         window.tokens, window.positions = map(int, summed(trainer, (window.tokens, window.positions)))
         self._note_memory(pl_module.device)
         rates = window.rates()
@@ -136,7 +136,7 @@ class Speed(Callback):
         write_scalars(trainer, {**rates, "speed/peak_memory_mb": self._peak_memory_mb or 0.0}, trainer.global_step - 1)
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
     """Seconds, once the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
