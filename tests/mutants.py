@@ -60,6 +60,13 @@ MUTANTS = [
         "tests/test_linear.py",
     ),
     Mutant(
+        "of all linear models the one that explains unseen documents worst is taken",
+        "linear.py",
+        "if best is None or loss < best[0]:",
+        "if best is None or loss > best[0]:",
+        "tests/test_linear.py",
+    ),
+    Mutant(
         "the last token of a document and the first of the next are a pair",
         "linear.py",
         "together = rows[1:] == rows[:-1]",

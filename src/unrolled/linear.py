@@ -4,7 +4,8 @@ A document counts every token and every pair of neighbouring tokens that at leas
 have. A count n weighs (1 + log n) idf, idf = log((1 + N) / (1 + N_f)) + 1 for a feature f that N_f of N documents have,
 and a document's weights have length one (Salton & Buckley 1988). On top stands a linear support vector machine of one
 class against the others (scikit-learn's LinearSVC, Fan et al. 2008). Its scores times one number are logits: the number
-that makes training documents likeliest, each scored by a machine which has not seen it.
+that makes training documents likeliest, each scored by a machine which has not seen it. Under which C they are
+likeliest, and whether with pairs or without, is what is taken unless it is given.
 
 It is what a recurrent classifier has to beat, and, with `model.wide=true`, what it is mixed with.
 """
@@ -33,6 +34,8 @@ MAX_WORK = 1 << 27  # ... and a microsecond a token and class: so many of these,
 ENOUGH_TOKENS = 1 << 21  # ... but so many tokens in any case
 FOLDS = 5  # of the training documents: each is scored by a machine that has not seen it, fold by fold ...
 HELD_OUT = 2000  # ... until so many are, which is enough for the number before the scores
+PAIR = 1 << 32  # the number of a pair is this times (first + 1), plus second; smaller numbers are tokens
+TRIED = (0.3, 1.0, 3.0)  # values of C
 AT_ONCE = 1 << 20  # tokens whose features are counted together
 
 
@@ -50,11 +53,17 @@ class Entries:
 class LinearModel:
     """A fitted linear classifier of documents of token ids."""
 
-    features: Integers  # [F] ascending; a token's id, or (first + 1) * 2**32 + second for a pair
+    features: Integers  # [F] ascending; a token's id, or (first + 1) * PAIR + second for a pair
     idf: Floats  # [F]
     weights: Floats  # [F, C]
     bias: Floats  # [C]
     scale: float  # from the machine's scores to logits
+    C: float  # the machine's
+
+    @property
+    def pairs(self) -> bool:
+        """Whether pairs of tokens are among the features."""
+        return bool(len(self.features) and self.features[-1] >= PAIR)
 
     def logits(self, corpus: TokenCorpus) -> Floats:
         """The logits [N, C] of each document."""
@@ -89,7 +98,7 @@ class LinearModel:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 known = {name: arrays[name] for name in ("features", "idf", "weights", "bias")}
-                return cls(**known, scale=float(arrays["scale"]))
+                return cls(**known, scale=float(arrays["scale"]), C=float(arrays.get("C", 1.0)))
         except (EOFError, KeyError, TypeError, BadZipFile) as error:
             raise ValueError(str(error)) from error
 
@@ -97,43 +106,76 @@ class LinearModel:
 class LinearOptions:
     """What is left to choose with `model=linear`.
 
-    C: of the support vector machine, see `fit`. others: keys of recurrences, so that one sweep or experiment can go
-    over all models; they do nothing here. Raises ValueError unless C is positive.
+    C, pairs: see `fit`; `auto`: what is best. others: keys of recurrences, so that one sweep or experiment can go over
+    all models; they do nothing here. Raises ValueError unless C is positive and pairs true, false or `auto`.
     """
 
-    def __init__(self, C: float = 1.0, **others: Any) -> None:
-        if C <= 0:
-            raise ValueError(f"C={C}: must be more than 0")
-        self.C = C
+    def __init__(self, C: float | str = "auto", pairs: bool | str = "auto", **others: Any) -> None:
+        if C != "auto" and (isinstance(C, str) or C <= 0):
+            raise ValueError(f"C={C}: must be more than 0, or auto")
+        if pairs != "auto" and not isinstance(pairs, bool):
+            raise ValueError(f"pairs={pairs}: must be true, false or auto")
+        self.C = None if isinstance(C, str) else C
+        self.pairs = None if isinstance(pairs, str) else pairs
 
 
-def fit(corpus: TokenCorpus, classes: int, C: float = 1.0, balanced: bool = False) -> LinearModel:
+def fit(
+    corpus: TokenCorpus, classes: int, C: float | None = None, pairs: bool | None = None, balanced: bool = False
+) -> LinearModel:
     """Fit to ``corpus``, of a large one to the documents of `affordable` only.
 
     classes: how many; one without documents has the score -1 everywhere. C: the support vector machine's, the larger
-    the closer it fits the training documents. balanced: every class weighs the same, as with class_weights=balanced.
+    the closer it fits the training documents; pairs: whether pairs of neighbouring tokens are features, too; None: what
+    makes held-out training documents likeliest, of `TRIED` for C. balanced: every class weighs the same, as with
+    class_weights=balanced.
     """
-    from scipy.sparse import csr_matrix, vstack
-
     fitted = corpus.select(affordable(corpus, classes))
     counted = [_counted(part) for part in _parts(fitted)]
     features, documents_with = _frequent(counted, classes)
-    idf = (np.log((1 + len(fitted)) / (1 + documents_with)) + 1).astype(np.float32)
-    weighted = (_tf_idf(_aligned(*part, features), idf) for part in counted)
-    x = vstack([csr_matrix((w.values, (w.rows, w.columns)), shape=(w.height, len(idf))) for w in weighted]).tocsr()
-    del counted
     y = fitted.labels
+    parts = _held_out(y)
+    best: tuple[float, float, float, Integers, Floats, Any] | None = None
+    for with_pairs in (True, False) if pairs is None else (pairs,):
+        kept = np.full(len(features), True) if with_pairs else features < PAIR
+        own = features[kept]
+        idf = (np.log((1 + len(fitted)) / (1 + documents_with[kept])) + 1).astype(np.float32)
+        x = _matrix(counted, own, idf)
+        for tried in TRIED if C is None else (C,):
+            scale, loss = _likeliest_scale(*_unseen_scores(x, y, parts, classes, tried, balanced))
+            if best is None or loss < best[0]:
+                best = loss, scale, tried, own, idf, x
+    assert best is not None
+    _, scale, C, features, idf, x = best
     weights, bias = _machine(x, y, classes, C, balanced)
+    return LinearModel(features, idf, weights, bias, scale, C)
+
+
+def _matrix(counted: Sequence[tuple[Integers, "Entries"]], features: Integers, idf: Floats) -> Any:
+    """The documents' weights of ``features`` [N, F], as SciPy's sparse matrix."""
+    from scipy.sparse import csr_matrix, vstack
+
+    weighted = (_tf_idf(_aligned(*part, features), idf) for part in counted)
+    return vstack([csr_matrix((w.values, (w.rows, w.columns)), shape=(w.height, len(idf))) for w in weighted]).tocsr()
+
+
+def _held_out(y: Integers) -> list[Integers]:
+    """The first folds of the documents, as many as hold `HELD_OUT`."""
+    folds = list(_folds(y))
+    enough = int(np.searchsorted(np.cumsum([len(part) for part in folds]), HELD_OUT)) + 1
+    return folds[:enough]
+
+
+def _unseen_scores(
+    x: Any, y: Integers, parts: Sequence[Integers], classes: int, C: float, balanced: bool
+) -> tuple[Floats, Integers]:
+    """Scores of the documents ``parts`` by machines that have not seen them, and their classes."""
     scores, labels = [np.zeros((0, classes), np.float32)], [y[:0]]
-    for part in _folds(y):
+    for part in parts:
         rest = ~np.isin(np.arange(len(y)), part)
-        own_weights, own_bias = _machine(x[rest], y[rest], classes, C, balanced, tolerance=0.1)  # twice as fast
-        scores.append(x[part] @ own_weights + own_bias)
+        weights, bias = _machine(x[rest], y[rest], classes, C, balanced, tolerance=0.1)  # twice as fast
+        scores.append(x[part] @ weights + bias)
         labels.append(y[part])
-        if sum(map(len, labels)) >= HELD_OUT:
-            break
-    scale = _likeliest_scale(np.concatenate(scores), np.concatenate(labels))
-    return LinearModel(features, idf, weights, bias, scale)
+    return np.concatenate(scores), np.concatenate(labels)
 
 
 def affordable(corpus: TokenCorpus, classes: int) -> Integers:
@@ -151,7 +193,7 @@ def count_features(counts: "Counter[int]", ids: Iterable[int], before: int | Non
     for token in ids:
         counts[token] += 1
         if before is not None:
-            counts[(before + 1 << 32) + token] += 1
+            counts[(before + 1) * PAIR + token] += 1
         before = token
     return before
 
@@ -168,7 +210,7 @@ def _counted(corpus: TokenCorpus) -> tuple[Integers, Entries]:
     shift = corpus.starts - corpus.lengths.cumsum() + corpus.lengths  # from the flat position here to that in `tokens`
     ids = corpus.table[corpus.tokens[np.arange(len(rows)) + shift[rows]]].astype(np.int64)
     together = rows[1:] == rows[:-1]
-    pairs = (ids[:-1] + 1 << 32) + ids[1:]
+    pairs = (ids[:-1] + 1) * PAIR + ids[1:]
     features, where = np.unique(np.concatenate([ids, pairs[together]]), return_inverse=True)
     rows = np.concatenate([rows, rows[1:][together]])
     entries, counts = np.unique(rows * len(features) + where, return_counts=True)
@@ -233,12 +275,15 @@ def _folds(y: Integers) -> Iterable[Integers]:
     return (part for fold in range(FOLDS) if len(part := order[fold::FOLDS]))
 
 
-def _likeliest_scale(scores: Floats, y: Integers) -> float:
-    """The number that times ``scores`` [N, C] makes the classes ``y`` [N] likeliest, by their softmax."""
+def _likeliest_scale(scores: Floats, y: Integers) -> tuple[float, float]:
+    """The number that times ``scores`` [N, C] makes the classes ``y`` [N] likeliest, by their softmax, and the loss."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     def surprise(log_scale: float) -> float:
         return -float(log_softmax(np.exp(log_scale) * scores.astype(float), axis=1)[np.arange(len(y)), y].mean())
 
-    return float(np.exp(minimize_scalar(surprise, bounds=(-3.0, 4.0), method="bounded").x)) if len(y) else 1.0
+    if not len(y):
+        return 1.0, 0.0
+    found = minimize_scalar(surprise, bounds=(-3.0, 4.0), method="bounded")
+    return float(np.exp(found.x)), float(found.fun)

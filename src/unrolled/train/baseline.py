@@ -35,15 +35,18 @@ class Baseline:
 
     def record(self) -> dict[str, Any]:
         """What results.json says of it."""
-        return {**self.metrics, "seconds": self.seconds, "documents": self.documents, "parameters": self.parameters}
+        about = {"seconds": self.seconds, "documents": self.documents, "parameters": self.parameters}
+        return {**self.metrics, **about, "C": self.model.C, "pairs": self.model.pairs}
 
 
-def fit_baseline(prepared: PreparedData, C: float = 1.0, balanced: bool = False) -> tuple[PreparedData, Baseline]:
-    """Fit it; the same data with its scores of the validation and test documents."""
+def fit_baseline(
+    prepared: PreparedData, C: float | None = None, pairs: bool | None = None, balanced: bool = False
+) -> tuple[PreparedData, Baseline]:
+    """Fit it, as `linear.fit` does; the same data with its scores of the validation and test documents."""
     reset_peak_memory(CPU)
     begin = time.perf_counter()
     classes = len(prepared.labels)
-    model = fit(prepared.train, classes, C, balanced)
+    model = fit(prepared.train, classes, C, pairs, balanced)
     valid, test = (replace(corpus, scores=model.logits(corpus)) for corpus in (prepared.valid, prepared.test))
     seconds = time.perf_counter() - begin
     metrics = {

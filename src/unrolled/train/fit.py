@@ -58,9 +58,9 @@ def fit_and_test(
     directory = result.directory
     first = global_rank() == 0
     prepared, valid = prepare_and_decide(config, valid, console)
+    prepared, baseline = with_baseline(config, valid, prepared, console)
     settings = plain(config)
     result.configure(settings)
-    prepared, baseline = with_baseline(config, valid, prepared, console)
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
         result.write()  # what the recipe has decided holds for a run that is killed and resumed, too

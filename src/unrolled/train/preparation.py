@@ -13,9 +13,9 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO, WORDS, choose_text
 from unrolled.errors import RefusedDataError, UserError
-from unrolled.linear import affordable
+from unrolled.linear import LinearOptions, affordable
 from unrolled.train.baseline import Baseline, fit_baseline
-from unrolled.train.build import build_classifier, is_linear
+from unrolled.train.build import build, build_classifier, is_linear
 from unrolled.train.callbacks.description import count_parameters
 from unrolled.train.classifier import Classifier
 from unrolled.train.devices import global_rank
@@ -76,7 +76,10 @@ def with_baseline(
             f"linear model: fitted to {fitted:,} of the {documents:,} training documents, at random, which takes some "
             "minutes; without it: baseline=null model.wide=false",
         )
-    scored, baseline = fit_baseline(prepared, config.model.C if alone else 1.0, valid.class_weights == "balanced")
+    options = build("model", config.model) if alone else LinearOptions()
+    scored, baseline = fit_baseline(prepared, options.C, options.pairs, valid.class_weights == "balanced")
+    if alone:
+        config.model.C, config.model.pairs = baseline.model.C, baseline.model.pairs
     return scored if wide or alone else prepared, baseline
 
 
