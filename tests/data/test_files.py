@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.data.files import default_cache_dir, disk_errors, lock
+from unrolled.data.files import disk_errors, lock
 from unrolled.errors import UserError
+from unrolled.places import default_cache_dir
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:

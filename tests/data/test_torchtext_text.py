@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.data.config import DataConfig, TextConfig, data_config
-from unrolled.data.files import default_cache_dir
 from unrolled.data.prepare import prepare
 from unrolled.data.saved_tokenizer import tokenizer_from_state
 from unrolled.data.sources.orange import OrangeTables
 from unrolled.data.sources.source import Notes
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.errors import UserError
+from unrolled.places import default_cache_dir
 
 TORCHTEXT = "unrolled.data.sources.torchtext_sets.TorchtextSet"
 TABLES = "unrolled.data.sources.orange.OrangeTables"

@@ -18,10 +18,10 @@ from unrolled.benchmarks import overhead, recurrences, start, threads
 from unrolled.benchmarks.timing import processor_clock
 from unrolled.console import plain_table
 from unrolled.nn.engines.fused import version
+from unrolled.places import PROJECT
 from unrolled.train.atomic import write_atomically
 from unrolled.train.environment import describe_environment
 
-CONF = Path(__file__).parents[3] / "conf"
 WHAT = ("recurrences", "overhead", "start", "threads")
 SIZES = {"batch": 64, "features": 200, "hidden": 128, "proj": 64}
 PARTS = {  # what a row is, in microseconds a token
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = threads.measure(given.threads, given.overhead_steps, given.repetitions)
         _show_threads(found)
     else:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
             fixed = ["name=overhead", "recipe=fixed", f"threads={given.threads}", "callbacks.progress_bar=null"]
             config = compose("config", [*fixed, *given.overrides])
         measured = overhead.measure(config, given.overhead_steps, given.repetitions)

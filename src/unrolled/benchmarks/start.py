@@ -7,13 +7,13 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-PROJECT = Path(__file__).parents[3]
+from unrolled.places import PROJECT
+
 TRAIN = ("train.py", "data=reuters_r8", "model=lstmp", "trainer.accelerator=cpu")
 
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unrolled.benchmarks.start import PROJECT, TRAIN
+from unrolled.benchmarks.start import TRAIN
+from unrolled.places import PROJECT
 from unrolled.train.results import load_result
 
 WAITING: dict[str, Mapping[str, str]] = {  # how GNU's OpenMP is told to wait

@@ -16,14 +16,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
     and ``only_second`` for the second one alone. Were both equally good, either would be as likely as the other:
     p = P(|X - n/2| >= |only_first - n/2|) with X binomial(n, 1/2).
     """
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    if only_first == only_second:
-        return 1.0
-    term = total = 1  # of the binomial coefficients n over 0, ..., fewer
-    for i in range(fewer):
-        term = term * (n - i) // (i + 1)
-        total += term
-    return 2 * total / 2**n
+    from scipy.special import bdtr  # not at the top: most of what imports this file tests nothing
+
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
 def right_alone(first: RunResult, second: RunResult) -> tuple[int, int] | None:

@@ -167,14 +167,14 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
     began = time.perf_counter()
     log.info("Tokenising %s (%s), once.", source.name, tokenizer.kind)
     notes = Notes()
-    types, classes, groups = _Numbering(), _Numbering(), _Numbering()
+    types, classes, groups = Numbering(), Numbering(), Numbering()
     for split in source.splits():
         _tokenise(source, split, tokenizer, types, classes, groups, notes, path)
 
     ordered = sorted(types)
     labels = sorted(classes, key=label_order)
     narrow = np.uint8 if len(ordered) <= 1 << 8 else np.uint16 if len(ordered) <= 1 << 16 else np.int32
-    ranks = {"tokens": _ranks(types, ordered).astype(narrow), "labels": _ranks(classes, labels)}
+    ranks = {"tokens": ranks_in(types, ordered).astype(narrow), "labels": ranks_in(classes, labels)}
     words = 0
     for split in source.splits():
         for name, dtype in COLUMNS.items():
@@ -198,7 +198,7 @@ def _build(source: Source, tokenizer: Tokenizer, settings: dict[str, Any], path:
     log.info("Tokenised %s: %s tokens of %s types in %.1f s.", source.name, f"{words:,}", f"{len(ordered):,}", seconds)
 
 
-class _Numbering(defaultdict[str, int]):
+class Numbering(defaultdict[str, int]):
     """Numbers strings in the order in which they are first looked up."""
 
     def __init__(self) -> None:
@@ -206,7 +206,7 @@ class _Numbering(defaultdict[str, int]):
         self.default_factory = self.__len__
 
 
-def _ranks(numbering: _Numbering, ordered: list[str]) -> NDArray[np.int64]:
+def ranks_in(numbering: Numbering, ordered: list[str]) -> NDArray[np.int64]:
     """For each number of ``numbering`` the place of its string in ``ordered``."""
     ranks = np.empty(len(ordered), dtype=np.int64)
     ranks[[numbering[name] for name in ordered]] = np.arange(len(ordered))
@@ -223,9 +223,9 @@ def _tokenise(
     source: Source,
     split: str,
     tokenizer: Tokenizer,
-    types: _Numbering,
-    classes: _Numbering,
-    groups: _Numbering,
+    types: Numbering,
+    classes: Numbering,
+    groups: Numbering,
     notes: Notes,
     path: Path,
 ) -> None:

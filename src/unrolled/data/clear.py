@@ -4,7 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from unrolled.data.files import default_cache_dir, lock
+from unrolled.data.files import lock
+from unrolled.places import default_cache_dir
 
 FOLDERS = ("tables", "tokens", "tokenizers")  # fetched tables, token caches, trained tokenizers
 

@@ -11,22 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from unrolled.errors import UserError
+from unrolled.places import default_cache_dir
 
 log = logging.getLogger(__name__)
-
-
-def default_cache_dir() -> Path:
-    """Where downloaded and tokenised data are kept.
-
-    ``$UNROLLED_CACHE`` if set, else ``.cache/unrolled`` under the project that holds this file, else (installed
-    without the project) ``~/.cache/unrolled``.
-    """
-    if os.environ.get("UNROLLED_CACHE"):
-        return Path(os.environ["UNROLLED_CACHE"]).expanduser().absolute()
-    project = Path(__file__).resolve().parents[3]
-    if (project / "pyproject.toml").is_file() and (project / "conf").is_dir():
-        return project / ".cache" / "unrolled"
-    return Path.home() / ".cache" / "unrolled"
 
 
 def cache_directory(given: str | Path | None) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.data.cache import TokenCache, label_order, token_cache
+from unrolled.data.cache import Numbering, TokenCache, label_order, ranks_in, token_cache
 from unrolled.data.config import DataConfig, TextConfig
 from unrolled.data.corpus import Integers, TokenCorpus
 from unrolled.data.extras import require_extra
@@ -57,15 +57,10 @@ def prepare(
 ) -> PreparedData:
     """Fetch, tokenise (both only once), split, and choose the vocabulary.
 
-    Args:
-        data: which source, and how it is split and cut.
-        text: how texts become token ids.
-        seed: draws the validation set.
-        cache_dir: where data are kept; None: ``data.cache_dir``, else the default of the project.
-        quiet: do not log the warnings (they are in the summary either way); for all ranks but the first.
+    seed: draws the validation set; cache_dir: where data are kept; None: ``data.cache_dir``, else the default of the
+    project; quiet: do not log the warnings (they are in the summary either way), for all ranks but the first.
 
-    Raises:
-        UserError: what is wrong with the configuration, the files, or the room on the disk.
+    Raises UserError with what is wrong with the configuration, the files, or the room on the disk.
     """
     directory = cache_directory(cache_dir or data.cache_dir)
     source = build_source(data.source)
@@ -130,21 +125,16 @@ def _train_tokenizer(source: Source, data: DataConfig, text: TextConfig, seed: i
     depends_on = {"source": source.fingerprint(), "splits": chosen | {"seed": seed}}
 
     def texts() -> Iterator[str]:
-        labels: dict[str, int] = {}
-        groups: dict[str, int] = {"": -1}
+        labels, groups = Numbering(), Numbering()
         given = {}
         for split in source.splits():
             found = [
-                (
-                    labels.setdefault(document.label, len(labels)),
-                    document.record,
-                    groups.setdefault(document.group, len(groups) - 1),
-                )
+                (labels[document.label], document.record, groups[document.group] if document.group else -1)
                 for document in numbered(source.documents(split, Notes()))
             ]
             given[split] = np.array(found, dtype=np.int64).reshape(-1, 3)
         names = sorted(labels, key=label_order)
-        rank = np.argsort([labels[name] for name in names])  # classes are numbered as the cache will number them
+        rank = ranks_in(labels, names)  # classes are numbered as the cache will number them
         parts = {split: _labels_only(rank[found[:, 0]], found[:, 1], found[:, 2]) for split, found in given.items()}
         train = set(_choose(parts, names, source, data, seed)["train"].ids.tolist())
         for document in numbered(source.documents("train", Notes())):

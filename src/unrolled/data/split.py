@@ -14,14 +14,8 @@ def split_off(labels: Integers, share: float, seed: int, part: str = "random") -
     The part has ``round(share * N)`` documents as nearly as the classes allow: every class is rounded down, and the
     classes with the largest remainders get one more. A class always keeps at least one document behind.
 
-    Args:
-        labels: class of each document, [N].
-        share: between 0 and 1.
-        seed: any integer; another seed draws another part.
-        part: of each class: ``random``, or its ``first`` or ``last`` documents.
-
-    Returns:
-        sorted indices of the documents that stay, and of those split off.
+    labels: class of each document, [N]; part: of each class: ``random``, or its ``first`` or ``last`` documents.
+    Returns sorted indices of the documents that stay, and of those split off.
     """
     order, sizes, firsts = _ordered_classes(labels, seed, part)
     exact = share * sizes
@@ -62,14 +56,7 @@ def split_off_groups(labels: Integers, groups: Integers, share: float, seed: int
     Groups are taken in random order, each if it brings the shares of its classes nearer to ``share`` (in squares, over
     the classes' sizes). A class always keeps at least one document behind.
 
-    Args:
-        labels: class of each document, [N].
-        groups: group of each document, [N]; a negative number is none, a document by itself.
-        share: between 0 and 1.
-        seed: any integer; another seed draws other groups.
-
-    Returns:
-        sorted indices of the documents that stay, and of those split off.
+    groups: of each document, [N]; a negative number is none, a document by itself. Returns what `split_off` does.
     """
     sizes = np.bincount(labels, minlength=1)
     weights = 1 / np.maximum(sizes, 1)
@@ -120,8 +107,7 @@ def _draws(count: int, seed: int) -> NDArray[np.uint64]:
 def _ordered_classes(labels: Integers, seed: int, part: str = "random") -> tuple[Integers, Integers, Integers]:
     """Documents class by class, within each shuffled, or the first or last ones first.
 
-    Returns:
-        their indices [N], the classes' sizes and first places [C].
+    Returns their indices [N], the classes' sizes and first places [C].
     """
     places = np.arange(len(labels))
     within = {"random": _draws(len(labels), seed), "first": places, "last": -places}[part]

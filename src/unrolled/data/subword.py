@@ -51,7 +51,7 @@ class Subword(Tokenizer):
         return super().state() | {"model": self.model}
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | {"model_sha256": hashlib.sha256(self.model.encode()).hexdigest()}
+        return super().state() | {"model_sha256": _sha256(self.model)}
 
 
 def train_subword(kind: str, texts: Iterable[str], size: int | None, normalization: str | None) -> Subword:
@@ -60,11 +60,7 @@ def train_subword(kind: str, texts: Iterable[str], size: int | None, normalizati
     The same texts give the same bpe model. The library's unigram trainer breaks ties at random, so two trainings may
     differ in a few pieces: what is trained is kept, in the cache and in the state that a checkpoint holds.
 
-    Args:
-        kind: ``bpe`` or ``unigram``.
-        texts: of the training documents.
-        size: entries of the vocabulary, ``<pad>`` and ``<unk>`` included; None: 8,000.
-        normalization: Unicode form that texts are brought into first.
+    size: entries of the vocabulary, ``<pad>`` and ``<unk>`` included; None: 8,000; kind, normalization: see `Subword`.
     """
     require_extra("tokenizers", "subword", f"text={kind}")
     from tokenizers import Tokenizer as Model
@@ -89,14 +85,10 @@ def trained_subword(
     depends_on: dict[str, Any],
     cache_dir: Path,
 ) -> Subword:
-    """The trained tokenizer from the cache if it is there, otherwise trained and kept.
+    """The tokenizer of `train_subword` from the cache, otherwise trained and kept there.
 
-    Args:
-        kind, texts, size, normalization: see `train_subword`; texts are not read if the cache has the model.
-        depends_on: plain values that change whenever ``texts`` would.
-        cache_dir: where data are kept.
+    depends_on: plain values that change whenever ``texts`` would, which are read only to train.
     """
-    require_extra("tokenizers", "subword", f"text={kind}")
     settings = {"recipe": RECIPE, "kind": kind, "size": size, "normalization": normalization, "texts": depends_on}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_dir / "tokenizers"

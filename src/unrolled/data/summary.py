@@ -38,14 +38,8 @@ def summarise(
 
     Duplicates are documents with the same tokens, so texts that differ in what the tokenizer leaves out are found, too.
 
-    Args:
-        name: of the data set.
-        parts: train, valid and test as training will read them.
-        uncut: the same before documents were cut.
-        cache: where they came from.
-        counts: how often each type stands in each of the parts, [types].
-        vocabulary: chosen from train.
-        tokenizer: that made the tokens.
+    parts: train, valid and test as training will read them; uncut: the same before documents were truncated; counts:
+    how often each type stands in each of the parts, [types].
     """
     hashes = {split: _hashes(part, cache)[part.lengths > 0] for split, part in uncut.items()}
     types_in_train = 0

@@ -42,7 +42,7 @@ class Tokenizer(ABC):
 
     def describe(self) -> dict[str, Any]:
         """What tells this tokenizer from others, in short: the state, with a hash in the place of anything long."""
-        return {"kind": self.kind, "normalization": self.normalization}
+        return self.state()
 
 
 class Words(Tokenizer):

@@ -16,14 +16,7 @@ from unrolled.errors import UserError
 
 
 def import_torchtext(choice: str) -> Any:
-    """The module ``torchtext``.
-
-    Args:
-        choice: what the user asked for, as on the command line.
-
-    Raises:
-        UserError: it is not there, or does not load beside this torch.
-    """
+    """The module ``torchtext``. Raises UserError, which names the user's ``choice``, where it does not load."""
     try:
         import torchtext
 
@@ -69,24 +62,11 @@ class TorchtextTokenizer(Tokenizer):
     def state(self) -> dict[str, Any]:
         return super().state() | {"tokenizer": self.tokenizer}
 
-    def describe(self) -> dict[str, Any]:
-        return self.state()
-
 
 def torchtext_vocabulary(
     types: Sequence[str], counts: NDArray[np.int64], max_size: int | None, min_count: int
 ) -> tuple[Vocabulary, NDArray[np.int32]]:
-    """The vocabulary that torchtext's ``build_vocab_from_iterator`` makes of counted types, and the table of its ids.
-
-    Args:
-        types: all types of the corpus, alphabetically (by code point).
-        counts: how often each stands in the training documents, [types].
-        max_size: most entries, the two specials included; None keeps all.
-        min_count: rarer types are unknown.
-
-    Returns:
-        the vocabulary, and int32 [types] with the vocabulary id of each type (1 for unknown ones).
-    """
+    """What `choose_types` gives, from the vocabulary that torchtext's ``build_vocab_from_iterator`` makes."""
     torchtext = import_torchtext("text=torchtext")
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
     if max_size is not None:

@@ -10,11 +10,8 @@ from unrolled.data.corpus import TokenCorpus
 def truncate(corpus: TokenCorpus, max_tokens: int, keep: str = "head") -> TokenCorpus:
     """The corpus with no document longer than ``max_tokens``; shorter ones stay as they are.
 
-    Args:
-        corpus: documents of any length.
-        max_tokens: at least 1.
-        keep: ``head``, the first tokens; ``tail``, the last; or ``head+tail``, the first quarter and the last three
-            quarters of ``max_tokens``, as Sun et al. (2019) found best for classification.
+    keep: ``head``, the first tokens; ``tail``, the last; or ``head+tail``, the first quarter and the last three
+    quarters of ``max_tokens``, as Sun et al. (2019) found best for classification.
 
     Head and tail are other slices of the same tokens. Head+tail copies the tokens that remain into memory.
     """

@@ -83,12 +83,7 @@ def _is_header(fields: list[bytes]) -> bool:
 
 
 def coverage(vectors: Vectors, counts: NDArray[np.int64]) -> dict[str, Any]:
-    """How much of a training set the file knows.
-
-    Args:
-        vectors: read for the vocabulary.
-        counts: how often each entry of the vocabulary stands in the training documents, [V].
-    """
+    """How much of a training set the file knows; counts: of each entry of the vocabulary in it, [V]."""
     known = counts[2:]  # <pad> and <unk> stand for no word
     return {
         "dimension": vectors.dimension,

@@ -56,14 +56,9 @@ def choose_types(
 ) -> tuple[Vocabulary, NDArray[np.int32]]:
     """The vocabulary of a training set, and the table that leads from type ids to its ids.
 
-    Args:
-        types: all types of the corpus, alphabetically (by code point).
-        counts: how often each stands in the training documents, [types].
-        max_size: most tokens in the vocabulary, the two specials included; None keeps all.
-        min_count: a type that is rarer in training is unknown. Types that are not in the training documents always are.
-
-    Returns:
-        the vocabulary, and int32 [types] with the vocabulary id of each type (1 for unknown ones).
+    types: all of the corpus, alphabetically (by code point); counts: how often each stands in the training documents,
+    [types]; max_size: most tokens, the two specials included; min_count: a type that is rarer in training is unknown,
+    as one that is not there always is. The table is int32 [types], 1 for unknown ones.
     """
     # A stable sort of alphabetical types by count leaves equal counts alphabetical.
     order = np.argsort(-counts, kind="stable")

@@ -13,8 +13,8 @@ import torch
 from matplotlib.figure import Figure
 
 from unrolled.cli.terminal import run_script
+from unrolled.places import PROJECT
 from unrolled.studies.table import StudyTable, write_between_marks
-from unrolled.studies.trainings import ROOT
 from unrolled.train.atomic import write_atomically
 
 
@@ -68,7 +68,7 @@ def run_study(
             parser.add_argument(
                 "--runs",
                 type=lambda path: Path(path).resolve(),
-                default=ROOT / "runs" / "studies",
+                default=PROJECT / "runs" / "studies",
                 help="folder for the runs themselves",
             )
         if files is not None:

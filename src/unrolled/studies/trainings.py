@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.errors import UserError
+from unrolled.places import PROJECT
 from unrolled.train.results import RESULTS_FILE, RunResult, load_result
 
-ROOT = Path(__file__).resolve().parents[3]
 ALWAYS = ("threads=1", "callbacks.progress_bar=null", "callbacks.examples=null")
 
 
@@ -82,7 +82,7 @@ def train_apart(training: Training, folder: Path) -> RunResult:
     else:
         changes = [*training.settings, f"name={training.name}", f"hydra.run.dir={directory}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "train.py"), *changes]
+    command = [sys.executable, str(PROJECT / "train.py"), *changes]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     result = finished(directory)
     if done.returncode or result is None:

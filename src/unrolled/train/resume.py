@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from unrolled.arguments import quoted
 from unrolled.config import checked
 from unrolled.errors import UserError
+from unrolled.places import PROJECT
 from unrolled.train.results import LATEST_FILE, RunResult, load_result, resolve_run
 
 KEY = "resume"
@@ -60,8 +61,7 @@ def find_run(name: str) -> Path:
     """The directory that ``name`` means; `latest` and paths relative to the project, as its messages show them, too."""
     path = Path("runs/latest" if name == LATEST_FILE else name).expanduser()
     if not path.exists() and not path.is_absolute():
-        project = Path(__file__).resolve().parents[3] / path
-        path = project if project.exists() else path
+        path = PROJECT / path if (PROJECT / path).exists() else path
     return resolve_run(path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.readers.columns import LABEL_NAMES, TEXT_NAMES
-from unrolled.data.readers.reader import BadRow, Place, Row, TextReader, log_columns
+from unrolled.data.readers.reader import BadRow, Place, Row, TextReader
 from unrolled.data.readers.text_file import DecodingError, decoded_lines, reading
 from unrolled.errors import UserError
 
@@ -66,10 +66,7 @@ class CsvReader(TextReader):
                 f"delimiter; a text and a class are needed; set {self.columns.prefix}delimiter if it is another"
             )
         longest = None if self.header else _longest_column(sample, len(names), records.delimiter, self.quoting)
-        texts, label = self.columns.find(names, where, longest)
-        group = self.columns.find_group(names, where)
-        shown = tuple(names[index] for index in texts)
-        log_columns(place.file, shown, None if label is None else names[label], _name(records.delimiter))
+        texts, label, group = self.columns_read(place.file, names, where, longest, _name(records.delimiter))
         records.names = names
         if self.header:
             place.record = 0

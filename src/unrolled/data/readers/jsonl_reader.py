@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.readers.reader import BadRow, Place, Row, TextReader, log_columns, plain
+from unrolled.data.readers.reader import BadRow, Place, Row, TextReader, plain
 
 
 @dataclass
@@ -29,11 +29,9 @@ class JsonlReader(TextReader):
                 continue
             if not wanted:
                 names = list(fields)
-                texts, label = self.columns.find(names, str(place))
-                group_index = self.columns.find_group(names, str(place))
+                texts, label, group_index = self.columns_read(file, names, str(place))
                 group = None if group_index is None else names[group_index]
                 wanted = [names[index] for index in (texts if label is None else [*texts, label])]
-                log_columns(file, tuple(wanted[: len(texts)]), None if label is None else names[label])
             values = []
             for key in wanted:
                 value = fields.get(key)

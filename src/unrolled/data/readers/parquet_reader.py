@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.data.extras import require_extra
-from unrolled.data.readers.reader import BadRow, Place, Reader, Row, log_columns, plain
+from unrolled.data.readers.reader import BadRow, Place, Reader, Row, plain
 from unrolled.data.readers.text_file import STANDARD_INPUT
 from unrolled.errors import UserError
 
@@ -32,8 +32,7 @@ class ParquetReader(Reader):
         try:
             with pq.ParquetFile(file) as table:
                 schema = table.schema_arrow
-                texts, label = self.columns.find(schema.names, str(file))
-                group = self.columns.find_group(schema.names, str(file))
+                texts, label, group = self.columns_read(file, schema.names, str(file))
                 chosen = [index for index in (*texts, label, group) if index is not None]
                 for index in chosen:
                     if pa.types.is_nested(schema.field(index).type):
@@ -41,8 +40,6 @@ class ParquetReader(Reader):
                         raise UserError(
                             f"{file}: column {schema.names[index]!r} holds {kind}, not text; choose another"
                         )
-                shown = tuple(schema.names[index] for index in texts)
-                log_columns(file, shown, None if label is None else schema.names[label])
                 read = chosen if self.columns.labelled else range(len(schema.names))
                 names = [schema.names[index] for index in read]
                 at = [read.index(index) for index in texts]

@@ -56,6 +56,15 @@ class Reader(ABC):
     def setting_names(cls) -> list[str]:
         return [each.name for each in fields(cls)[1:]]
 
+    def columns_read(
+        self, file: Path, names: Sequence[str], where: str, longest: int | None = None, delimiter: str = ""
+    ) -> tuple[list[int], int | None, int | None]:
+        """Indices of the columns of text, class and group, which are logged. ``where``, ``longest``: see `Columns`."""
+        texts, label = self.columns.find(names, where, longest)
+        group = self.columns.find_group(names, where)
+        _log_columns(file, tuple(names[index] for index in texts), None if label is None else names[label], delimiter)
+        return texts, label, group
+
     @abstractmethod
     def rows(self, file: Path, bad_row: BadRow) -> Iterator[Row]:
         """The rows of ``file`` (`STANDARD_INPUT` for a pipe), one at a time.
@@ -92,7 +101,7 @@ class TextReader(Reader):
 
 
 @cache
-def log_columns(file: Path, texts: tuple[str, ...], label: str | None, delimiter: str = "") -> None:
+def _log_columns(file: Path, texts: tuple[str, ...], label: str | None, delimiter: str) -> None:
     """Log how a file is read: once, although it is read several times, and for every job of a sweep."""
     parts = [f"delimiter {delimiter}"] if delimiter else []
     parts += [f"text {' + '.join(repr(name[:60]) for name in texts)}"]

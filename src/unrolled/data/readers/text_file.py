@@ -27,15 +27,9 @@ _BOMS = {
 
 
 def existing_file(path: str | Path, key: str, once: bool = False) -> Path:
-    """The absolute path of a file that can be read.
+    """The absolute path of a file that can be read. Raises UserError where there is none.
 
-    Args:
-        path: as the user gave it; relative ones count from the working directory.
-        key: the configuration key it stands in.
-        once: whether it is read only once, so that a pipe will do.
-
-    Raises:
-        UserError: there is no such file, or it is a directory or cannot be read.
+    key: the configuration key that ``path`` stands in; once: whether it is read only once, so that a pipe will do.
     """
     if not str(path).isprintable():
         raise UserError(f"{key}={str(path)[:200]!r} contains characters that cannot be printed; rename the file")
@@ -129,12 +123,8 @@ class DecodingError(Exception):
 def decoded_lines(stream: BinaryIO, encoding: str | None) -> Iterator[str]:
     """The lines of a stream, each with its line end as it is there (\\n, \\r\\n or \\r), without a byte order mark.
 
-    Args:
-        stream: of bytes.
-        encoding: None finds it (`find_encoding`).
-
-    Raises:
-        DecodingError: when the line with the wrong bytes is reached, after all lines before it.
+    encoding: None finds it (`find_encoding`). Raises DecodingError when the line with the wrong bytes is reached, after
+    all lines before it.
     """
     name = encoding or find_encoding(cast("io.BufferedReader", stream).peek(SAMPLE))
     number = 0

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from unrolled.errors import UserError
 _SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "dev", "test", "testing"}
 
 
+@dataclass
 class Folder(Source):
     """Documents in files below one directory for each class, whose name is the class (as the IMDB reviews come).
 
@@ -29,23 +31,19 @@ class Folder(Source):
         bad_rows: files that are no text: ``stop`` or ``drop``.
     """
 
-    def __init__(
-        self,
-        train: str | None = None,
-        valid: str | None = None,
-        test: str | None = None,
-        encoding: str | None = None,
-        empty: str = "keep",
-        bad_rows: str = "stop",
-    ) -> None:
-        if train is None:
+    train: str | None = None
+    valid: str | None = None
+    test: str | None = None
+    encoding: str | None = None
+    empty: str = "keep"
+    bad_rows: str = "stop"
+
+    def __post_init__(self) -> None:
+        if self.train is None:
             raise UserError("data.train is not set: it names the directory that holds one directory for each class")
-        check_choices(empty, bad_rows)
-        check_encoding(encoding)
-        self.encoding = encoding
-        self.empty = empty
-        self.bad_rows = bad_rows
-        given = dict(zip(SPLITS, (train, valid, test), strict=True))
+        check_choices(self.empty, self.bad_rows)
+        check_encoding(self.encoding)
+        given = {split: getattr(self, split) for split in SPLITS}
         self.directories = {
             split: _existing_directory(path, f"data.{split}") for split, path in given.items() if path is not None
         }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from unrolled.data.extras import require_extra
 from unrolled.data.files import sha256
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.reader import plain
-from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.errors import UserError
 
 
+@dataclass
 class HuggingFace(Source):
     """What ``datasets.load_dataset`` loads; labels that are numbers with names are shown by name.
 
@@ -30,33 +32,30 @@ class HuggingFace(Source):
         UserError: the library is not installed.
     """
 
-    def __init__(
-        self,
-        path: str | None = None,
-        subset: str | None = None,
-        revision: str | None = None,
-        train: str = "train",
-        valid: str | None = "validation",
-        test: str | None = "test",
-        text_column: Any = None,
-        label_column: Any = None,
-        group_column: Any = None,
-    ) -> None:
-        if path is None:
+    path: str | None = None
+    subset: str | None = None
+    revision: str | None = None
+    train: str = "train"
+    valid: str | None = "validation"
+    test: str | None = "test"
+    text_column: Any = None
+    label_column: Any = None
+    group_column: Any = None
+
+    def __post_init__(self) -> None:
+        if self.path is None:
             raise UserError("data.path is not set: it names a data set of the hub, as stanfordnlp/imdb, or a directory")
         require_extra("datasets", "hub", "data=huggingface")
-        self.path = path
-        self.subset = subset
-        self.revision = revision
-        self.names = {"train": train, "valid": valid, "test": test}
-        self.columns = Columns(text_column, label_column, group_column)
-        self.name = Path(path).name or path
+        self.names = {split: getattr(self, split) for split in SPLITS}
+        self.columns = Columns(self.text_column, self.label_column, self.group_column)
+        self.name = Path(self.path).name or self.path
         self.tables: dict[str, Any] = {}
 
     def fetch(self, cache_dir: Path) -> None:
         """Load (and, from the hub, download) the splits, which the library keeps in a cache of its own."""
         import datasets
 
+        assert self.path is not None
         directory = Path(self.path).expanduser()
         try:
             if (directory / "dataset_dict.json").is_file() or (directory / "state.json").is_file():

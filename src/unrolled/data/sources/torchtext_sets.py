@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unrolled.data.files import sha256
-from unrolled.data.sources.source import Document, Notes, Source
+from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.data.torchtext_text import import_torchtext
 from unrolled.errors import UserError
 
@@ -18,6 +19,7 @@ NAMES = (
 FORMS = {"SST2": (1, (0,)), "CoLA": (1, (2,))}  # index of the class, indices of the texts
 
 
+@dataclass
 class TorchtextSet(Source):
     """A data set of ``torchtext.datasets``; two texts of a pair are joined by a blank.
 
@@ -32,28 +34,26 @@ class TorchtextSet(Source):
         UserError: torchtext is not there, or the name or a split is unknown.
     """
 
-    def __init__(
-        self,
-        name: str = "AG_NEWS",
-        root: str | None = None,
-        train: str = "train",
-        valid: str | None = None,
-        test: str | None = "test",
-    ) -> None:
+    name: str = "AG_NEWS"
+    root: str | None = None
+    train: str = "train"
+    valid: str | None = None
+    test: str | None = "test"
+
+    def __post_init__(self) -> None:
         torchtext = import_torchtext("data=torchtext")
-        if name not in NAMES:
-            raise UserError(f"data.name must be one of {', '.join(NAMES)}, got {name!r}")
-        self.name = name
-        self._load = getattr(torchtext.datasets, name)
+        if self.name not in NAMES:
+            raise UserError(f"data.name must be one of {', '.join(NAMES)}, got {self.name!r}")
+        self._load = getattr(torchtext.datasets, self.name)
         default = inspect.signature(self._load).parameters["root"].default
-        self.root = Path(root or default).expanduser().absolute()
+        self.directory = Path(self.root or default).expanduser().absolute()
         offered = inspect.signature(self._load).parameters["split"].default
         offered = (offered,) if isinstance(offered, str) else tuple(offered)
-        self.names = {split: given for split, given in (("train", train), ("valid", valid), ("test", test)) if given}
+        self.names = {split: given for split in SPLITS if (given := getattr(self, split))}
         for split, given in self.names.items():
             if given not in offered:
                 raise UserError(
-                    f"data.{split}={given}: {name} of torchtext has the splits {', '.join(offered)}; choose one"
+                    f"data.{split}={given}: {self.name} of torchtext has the splits {', '.join(offered)}; choose one"
                 )
 
     def fetch(self, cache_dir: Path) -> None:
@@ -69,7 +69,7 @@ class TorchtextSet(Source):
 
     def fingerprint(self) -> dict[str, Any]:
         """Hashes of the files that torchtext keeps for this set."""
-        directory = self.root / "datasets" / self.name
+        directory = self.directory / "datasets" / self.name
         files = sorted(file for file in directory.rglob("*") if file.is_file() and file.suffix != ".lock")
         hashes = {str(file.relative_to(directory)): sha256(file) for file in files}
         return {"reader": "TorchtextSet", "name": self.name, "files": hashes, "splits": self.names}
@@ -87,12 +87,12 @@ class TorchtextSet(Source):
 
     def _items(self, split: str) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._load(root=str(self.root), split=self.names[split])
+            yield from self._load(root=str(self.directory), split=self.names[split])
         except UserError:
             raise
         except Exception as error:  # torchtext raises whatever its pipes and the network do
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise UserError(
                 f"{self.where(split)} could not be read or downloaded by torchtext ({type(error).__name__}: {reason}); "
-                f"check the network, or put its files into {self.root / 'datasets' / self.name}"
+                f"check the network, or put its files into {self.directory / 'datasets' / self.name}"
             ) from error

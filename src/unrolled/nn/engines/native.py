@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from unrolled.nn.engines import reference
+from unrolled.places import default_cache_dir
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +77,8 @@ def load(cache: Path | None = None) -> Path:
 
 
 def cache_dir() -> Path:
-    """`$UNROLLED_CACHE/engines` if set, else `.cache/unrolled/engines` of the project, else in the user's ~/.cache."""
-    project = Path(__file__).resolve().parents[4]
-    if os.environ.get("UNROLLED_CACHE"):
-        base = Path(os.environ["UNROLLED_CACHE"]).expanduser().absolute()
-    elif (project / "pyproject.toml").is_file() and (project / "conf").is_dir():
-        base = project / ".cache" / "unrolled"
-    else:
-        base = Path.home() / ".cache" / "unrolled"
-    return base / "engines"
+    """Where compiled libraries are kept."""
+    return default_cache_dir() / "engines"
 
 
 def _flags() -> list[str]:
