@@ -1,8 +1,6 @@
 """The control: what remains of an encoder when recurrence is taken away."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from unrolled.nn.cells import State
 
@@ -17,14 +15,7 @@ class Memoryless(nn.Module):
     input_size: E; hidden_size: H, the width of the outputs. Raises ValueError for a size below 1.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
@@ -32,7 +23,7 @@ class Memoryless(nn.Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.output_size = hidden_size  # D
-        self.linear = nn.Linear(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
+        self.linear = nn.Linear(input_size, hidden_size)
 
     def initial_state(self, batch_size: int) -> State:
         """There is none: ()."""
@@ -43,7 +34,7 @@ class Memoryless(nn.Module):
 
     def read(self, x: Tensor, state: State = ()) -> tuple[Tensor, State]:
         """One chunk x (K, B, E): outputs (K, B, H) and ()."""
-        return F.linear(x, self.linear.weight, self.linear.bias), ()
+        return self.linear(x), ()
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., E) to (..., H)."""

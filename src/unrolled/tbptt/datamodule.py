@@ -1,5 +1,7 @@
 """From prepared data to the batches of training, validation and test."""
 
+from dataclasses import dataclass
+
 import pytorch_lightning as pl
 
 from unrolled.data.corpus import TokenCorpus
@@ -8,35 +10,21 @@ from unrolled.tbptt.loader import BatchLoader
 from unrolled.tbptt.schedule import EVALUATION_CHUNK, DocumentsSchedule, Schedule, StreamSchedule
 
 
+@dataclass(eq=False)
 class DocumentsDataModule(pl.LightningDataModule):
-    """Documents of a prepared data set, as a schedule orders them.
+    """Documents of a prepared data set, as a schedule orders them."""
 
-    schedule: `documents` or `stream`; batch_size: documents per optimizer step, or stream rows, over all devices;
-    chunk_len: time steps per chunk in training; stride: new tokens per batch of a stream (k1), chunk_len unless given;
-    carry: whether a chunk goes on with the state of the one before, if not then evaluation reads in the same chunks;
-    seed: of the order.
-    """
+    prepared: PreparedData
+    schedule: str = "documents"  # or `stream`
+    batch_size: int = 64  # documents per optimizer step, or stream rows, over all devices
+    chunk_len: int | None = 100  # time steps per chunk in training
+    carry: bool = True  # whether a chunk goes on with the state of the one before; if not, evaluation chops as training
+    eval_batch_size: int = 128
+    seed: int = 0  # of the order
+    stride: int | None = None  # new tokens per batch of a stream (k1), chunk_len unless given
 
-    def __init__(
-        self,
-        prepared: PreparedData,
-        schedule: str = "documents",
-        batch_size: int = 64,
-        chunk_len: int | None = 100,
-        carry: bool = True,
-        eval_batch_size: int = 128,
-        seed: int = 0,
-        stride: int | None = None,
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()
-        self.prepared = prepared
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.chunk_len = chunk_len
-        self.carry = carry
-        self.eval_batch_size = eval_batch_size
-        self.seed = seed
-        self.stride = stride
 
     def train_schedule(self, rank: int = 0, world_size: int = 1) -> Schedule:
         """The order in which training meets its documents."""

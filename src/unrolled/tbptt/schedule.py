@@ -111,7 +111,6 @@ class StreamSchedule:
     rows: int  # stream rows, over all ranks
     chunk_len: int  # new time steps per batch (k1)
     seed: int = 0
-    shuffle: bool = True
     rank: int = 0
     world_size: int = 1
     reach: int | None = None  # time steps that a step's gradient goes back (k2), at least chunk_len; None: chunk_len
@@ -123,7 +122,7 @@ class StreamSchedule:
         """Who reads what, when: documents (batches, rows), -1 where a row is idle, and where their chunk begins."""
         chunks = np.maximum(-(-self.corpus.lengths // self.chunk_len), 1)  # an empty document takes one chunk, too
         rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(chunks)) if self.shuffle else np.arange(len(chunks))
+        order = rng.permutation(len(chunks))
         rows: list[list[int]] = [[] for _ in range(self.rows)]
         heap = [(0, row) for row in range(self.rows)]
         for document in order[np.argsort(-chunks[order], kind="stable")]:
@@ -134,8 +133,7 @@ class StreamSchedule:
         documents = np.full((steps, self.rows), -1, dtype=np.int64)
         begin = np.zeros((steps, self.rows), dtype=np.int64)
         for row, read in enumerate(rows):
-            own = np.array(read, dtype=np.int64)
-            own = rng.permutation(own) if self.shuffle else np.sort(own)
+            own = rng.permutation(np.array(read, dtype=np.int64))
             per_document = chunks[own]
             total = int(per_document.sum())
             documents[:total, row] = np.repeat(own, per_document)

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 from rich.console import Console
 
 from unrolled.config import Config
+from unrolled.data.prepare import PreparedData
 from unrolled.errors import UserError
 from unrolled.train.atomic import write_atomically
 from unrolled.train.baseline import record_linear
@@ -23,6 +24,7 @@ from unrolled.train.callbacks.resume_points import ResumePoints
 from unrolled.train.callbacks.speed import Speed
 from unrolled.train.chance import chance_warning
 from unrolled.train.checkpoint_io import AtomicCheckpointIO, load_intact
+from unrolled.train.classifier import Classifier
 from unrolled.train.devices import global_rank, launch_processes
 from unrolled.train.environment import describe_environment
 from unrolled.train.predictions import save_predictions
@@ -59,8 +61,7 @@ def fit_and_test(
     first = global_rank() == 0
     prepared, valid = prepare_and_decide(config, valid, console)
     prepared, baseline = with_baseline(config, valid, prepared, console)
-    settings = plain(config)
-    result.configure(settings)
+    result.configure(plain(config))
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
         result.write()  # what the recipe has decided holds for a run that is killed and resumed, too
@@ -79,6 +80,20 @@ def fit_and_test(
     if valid.baseline is not None and baseline is not None:
         result.baseline = baseline.record()
     result.parameters, result.directions = count_all_parameters(model, baseline), model.directions
+    return _fit_network(model, config, valid, prepared, result, before, console)
+
+
+def _fit_network(
+    model: Classifier,
+    config: DictConfig,
+    valid: Config,
+    prepared: PreparedData,
+    result: RunResult,
+    before: RunResult | None,
+    console: Console,
+) -> str | None:
+    """What `fit_and_test` does with the network."""
+    directory, settings, first = result.directory, result.config, global_rank() == 0
     history, speed = History(), Speed()
     if not first:  # the weights are the same everywhere, dropout is not
         torch.manual_seed(valid.seed + 1_000_003 * global_rank())

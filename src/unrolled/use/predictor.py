@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ PIECE = 1 << 20  # characters of a text that are tokenised at once
 WINDOW_DOCUMENTS, WINDOW_TOKENS = 2048, 1 << 22  # read ahead, so that documents of like length share a batch
 
 
+@dataclass(eq=False, repr=False)
 class TextClassifier:
     """What a run has learnt: from texts to classes.
 
@@ -36,39 +37,28 @@ class TextClassifier:
 
     Attributes:
         classes_: [C] names of the classes, the order of the columns of ``predict_proba``.
+        tokens_read: by predict, predict_proba and iter_proba, for throughput.
     """
 
-    def __init__(
-        self,
-        network: Network | None,
-        class_names: Sequence[str],
-        vocabulary: Vocabulary,
-        tokenizer: Tokenizer,
-        chunk_len: int,
-        max_tokens: int | None = None,
-        keep: str = "head",
-        batch_size: int = 128,
-        carry: bool = True,
-        data: Mapping[str, Any] | None = None,
-        linear: LinearModel | None = None,
-    ) -> None:
-        """chunk_len: time steps read at once; max_tokens, keep: how long documents are truncated (see ``data.cut``);
-        carry: whether a chunk goes on with the state of the one before; data: the run's settings of its data,
-        by which further files are read; linear: the model that a network with a wide path is mixed with, and that
-        classifies alone where network is None."""
-        self.network = None if network is None else network.eval()
-        self.truncation = Truncation(carry=carry)
-        self.data = dict(data or {})
-        self.linear = linear
-        self.vocabulary = vocabulary
-        self.tokenizer = tokenizer
-        self.chunk_len = chunk_len
-        self.max_tokens = max_tokens
-        self.keep = keep
-        self.batch_size = batch_size
-        self.classes_ = np.array(list(class_names), dtype=str)
-        self.tokens_read = 0  # by predict, predict_proba and iter_proba, for throughput
-        self._table = np.arange(len(vocabulary), dtype=np.int32)
+    network: Network | None  # None: the linear model classifies alone
+    class_names: Sequence[str]
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+    chunk_len: int  # time steps read at once
+    max_tokens: int | None = None  # beyond which documents are truncated, to their `keep` (see `data.cut`)
+    keep: str = "head"
+    batch_size: int = 128
+    carry: bool = True  # whether a chunk goes on with the state of the one before
+    data: Mapping[str, Any] = field(default_factory=dict)  # the run's settings, by which further files are read
+    linear: LinearModel | None = None  # that a network with a wide path is mixed with
+
+    def __post_init__(self) -> None:
+        if self.network is not None:
+            self.network.eval()
+        self.truncation = Truncation(carry=self.carry)
+        self.classes_ = np.array(list(self.class_names), dtype=str)
+        self.tokens_read = 0
+        self._table = np.arange(len(self.vocabulary), dtype=np.int32)
 
     def predict(self, texts: Iterable[str]) -> NDArray[Any]:
         """The class of each text, [N] names. Raises UserError for a single string in place of several texts."""
