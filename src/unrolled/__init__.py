@@ -19,9 +19,9 @@ def load(run: str | Path, checkpoint: str | None = None, device: str | None = No
 
     run: its directory; checkpoint: ``best``, ``last`` or a file, None for the weights that it has tested.
     """
-    from unrolled.use.load import load as load_from_run
+    from unrolled.use.load import load_run
 
-    return load_from_run(run, checkpoint, device)
+    return load_run(run, checkpoint, device).model
 
 
 def __getattr__(name: str) -> Any:

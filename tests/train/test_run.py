@@ -21,8 +21,8 @@ from tests.conftest import QUICK, ROOT, program
 from tests.train.fresh_process import finish_training, forked
 from torch import Tensor
 
+from unrolled import load
 from unrolled.config import undecided
-from unrolled.use.load import load
 
 
 def weights(run: Path) -> dict[str, Tensor]:

@@ -4,12 +4,12 @@ from rich.console import Console
 
 from unrolled.data.summary import QUANTILES
 from unrolled.train.results import RunResult
-from unrolled.train.table import print_data, print_runs
+from unrolled.train.table import print_data, print_run
 
 
-def printed(runs: list[RunResult], width: int = 160) -> str:
+def printed(run: RunResult, width: int = 160) -> str:
     out = io.StringIO()
-    print_runs(runs, "runs", Console(file=out, width=width))
+    print_run(run, "runs", Console(file=out, width=width))
     return out.getvalue()
 
 
@@ -24,11 +24,11 @@ def test_the_table_shows_what_a_run_reached() -> None:
         speed={"tokens_per_second": 41234.5, "peak_memory_mb": 812.3},
         wall_time_s=95.0,
     )
-    row = printed([run]).splitlines()[2]
+    row = printed(run).splitlines()[2]
     for cell in ("lstmp", "official", "1,234,567", "81.25 %", "80.00 %", "75.00 %", "41,234", "812 MiB", "1:35"):
         assert cell in row
-    assert printed([run]).rstrip().endswith("tensorboard --logdir runs")
-    assert "status" not in printed([run])
+    assert printed(run).rstrip().endswith("tensorboard --logdir runs")
+    assert "-" in printed(RunResult(name="a", model="gru", status="ok")).splitlines()[2]
 
 
 def test_the_baseline_stands_under_the_table_and_where_it_is_better_the_line_says_so() -> None:
@@ -38,17 +38,11 @@ def test_the_baseline_stands_under_the_table_and_where_it_is_better_the_line_say
         run = RunResult(name="a", model="gru", status="ok", metrics={"test/accuracy": accuracy}, baseline=baseline)
         run.data_summary = {"splits": {"test": {"documents": 400}}}
         line = "linear baseline: test acc 80.00 %, macro F1 75.25 %, 0:12"
-        assert line + ("; the linear model is better here" if better else "") in printed([run]).splitlines()
-
-
-def test_a_failed_run_is_a_row_with_its_reason() -> None:
-    text = printed([RunResult(name="a", model="gru", status="failed", error="RuntimeError: too large")])
-    assert "failed: RuntimeError: too large" in text
-    assert "-" in text.splitlines()[2]
+        assert line + ("; the linear model is better here" if better else "") in printed(run).splitlines()
 
 
 def test_on_a_narrow_terminal_a_run_is_a_column() -> None:
-    lines = printed([RunResult(name="a", model="gru", status="ok", parameters={"total": 12})], width=60).splitlines()
+    lines = printed(RunResult(name="a", model="gru", status="ok", parameters={"total": 12}), width=60).splitlines()
     assert lines[0].split() == ["model", "│", "gru"]
     assert lines[2].split() == ["parameters", "│", "12"]
 

@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import program
 from tests.train.fresh_process import forked
 
+from unrolled import load
 from unrolled.errors import UserError
-from unrolled.use.load import load
 from unrolled.use.predict import main
 
 TEXTS = ["oil prices, higher", 'a "quoted" bank', "", "wheat\nand maize"]

@@ -226,14 +226,9 @@ class Recurrence(nn.Module):
     ) -> tuple[Tensor, State]:
         """Read one chunk with one layer in one direction.
 
-        Args:
-            x: (K, B, E), or (N, E) packed with `batch_sizes`
-            state: what the chunk before returned, or `initial_state(B)`: (1, B, S) each
-            k: which one, counting layers, then directions; the only one of a recurrence with one layer and direction
-            batch_sizes: rows at each step of a packed input
-
-        Returns:
-            outputs (K, B, D) or (N, D), and the state after the last step
+        x: (K, B, E), or (N, E) packed with `batch_sizes`, the rows at each step; state: what the chunk before returned,
+        or `initial_state(B)`: (1, B, S) each; k: which one, counting layers, then directions. Returns outputs (K, B, D)
+        or (N, D), and the state after the last step.
         """
         first = tuple(s[0] for s in state)
         weights = self._weights_now(k)

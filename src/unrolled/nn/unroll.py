@@ -18,16 +18,9 @@ Reads = Callable[[Tensor, State], tuple[Tensor, State]]
 def unroll(step: Step, inputs: Tensor, state: State, reverse: bool = False) -> tuple[Tensor, State]:
     """Take `step` through all time steps.
 
-    Time goes first, so that one step's input is one contiguous piece of memory.
-
-    Args:
-        step: from (B, G) and a state to the next state
-        inputs: (K, B, G), what the cell made of the inputs of all steps at once
-        state: before the first step; (B, S) each
-        reverse: from the last step to the first
-
-    Returns:
-        outputs (K, B, S), in the order of `inputs` also if reversed, and the state after the last step taken
+    inputs: (K, B, G), what the cell made of the inputs of all steps at once, time first so that a step's are one
+    contiguous piece of memory; state: (B, S) each; reverse: from the last step to the first. Returns outputs (K, B, S),
+    in the order of `inputs` also if reversed, and the state after the last step taken.
     """
     steps = inputs.unbind(0)  # not inputs[t]: the backward of unbind is one stack, of K indexings K full-size sums
     outputs = []
@@ -48,15 +41,9 @@ def read_packed(
     layout of `torch.nn.utils.rnn.PackedSequence`. All steps with the same number of rows are one dense stretch.
     Forward, finished rows leave between stretches; in reverse, rows enter at their own last step.
 
-    Args:
-        read: a recurrence over one dense stretch, in the direction that `reverse` says
-        x: (N, E), N steps of all rows together
-        batch_sizes: number of rows at each step, never rising
-        state: before each row's first step; (B, S) each, B = batch_sizes[0]
-        reverse: from each row's last step to its first
-
-    Returns:
-        outputs (N, S), in the order of `x`, and the state after each row's last step taken, (B, S) each
+    read: a recurrence over one dense stretch, in the direction that `reverse` says; x: (N, E), N steps of all rows
+    together; batch_sizes: number of rows at each step, never rising; state: before each row's first step, (B, S) each,
+    B = batch_sizes[0]. Returns outputs (N, S), in the order of `x`, and the state after each row's last step taken.
     """
     stretches = [(rows, len(list(same))) for rows, same in groupby(batch_sizes)]  # rows and steps of each
     parts = x.split([rows * steps for rows, steps in stretches])

@@ -13,12 +13,9 @@ def zoned(step: Step, rates: tuple[float, ...], training: bool) -> Step:
     In training every unit draws at every step; otherwise the state is the expectation, rate * old + (1 - rate) * new.
     The new output is computed from the new memory, before that one is zoned out.
 
-    Source: Krueger et al. (2017).
+    rates: one for each tensor of the state, (hidden,) or (hidden, cell), each from 0 to 1.
 
-    Args:
-        step: the recurrence's step
-        rates: one for each tensor of the state, (hidden,) or (hidden, cell), each from 0 to 1
-        training: draw, or take the expectation
+    Source: Krueger et al. (2017).
     """
 
     def mix(old: Tensor, new: Tensor, rate: float) -> Tensor:

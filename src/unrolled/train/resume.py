@@ -49,12 +49,8 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
             hydra.append(override.input_line)
         elif override.key_or_group != KEY and override.input_line not in saved:
             _agree(override, choices, run)
-    return [*flags, *saved, *hydra, f"{KEY}={quoted(directory)}", *hydra_output_in(directory)]
-
-
-def hydra_output_in(directory: Path) -> list[str]:
-    """Hydra's settings that let it write its log to ``directory`` and nothing else."""
-    return [f"hydra.run.dir={quoted(directory)}", "hydra.output_subdir=null"]
+    log_alone = [f"hydra.run.dir={quoted(directory)}", "hydra.output_subdir=null"]  # is what Hydra writes there
+    return [*flags, *saved, *hydra, f"{KEY}={quoted(directory)}", *log_alone]
 
 
 def find_run(name: str) -> Path:

@@ -23,7 +23,7 @@ from unrolled.train.results import load_result
 from unrolled.train.resume import restore_settings
 from unrolled.train.resume_files import keep_weights
 from unrolled.train.sweep import skip_finished
-from unrolled.train.table import baseline_line, print_runs
+from unrolled.train.table import baseline_line, print_run
 
 NOISE = (  # warnings that no user of this program can act on
     r".*isinstance\(treespec, LeafSpec\).*",
@@ -80,7 +80,7 @@ def train(config: DictConfig) -> float | None:
         warning = fit_and_test(config, valid, result, before, console)
     if global_rank() == 0:
         keep_weights(directory / "checkpoints")
-    print_runs([result], shown(root), console)
+    print_run(result, shown(root), console)
     say(console, f"this run: {shown(directory)}")
     if warning is not None:
         say(console, f"warning: {warning}")

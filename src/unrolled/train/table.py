@@ -1,7 +1,7 @@
 """What training shows: its data, and its closing table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +39,18 @@ def print_data(summary: dict[str, Any], console: Console) -> None:
     console.print(summary_table(summary))
 
 
-def print_runs(runs: Sequence[RunResult], logdir: str | Path, console: Console | None = None) -> None:
-    """A row per run (with what went wrong, where something did) and the command that shows the curves."""
-    console = console or Console()
+def print_run(run: RunResult, logdir: str | Path, console: Console) -> None:
+    """What a finished run has reached, and the command that shows the curves."""
     titles = ["model", "implementation", *(column.label for column in SHOWN)]
-    rows = [
-        [run.model or run.name, run.implementation or "-", *(column.text_with_unit(column.of(run)) for column in SHOWN)]
-        for run in runs
-    ]
-    if any(run.status != "ok" for run in runs):
-        titles.append("status")
-        for row, run in zip(rows, runs, strict=True):
-            row.append(run.status if run.error is None else f"{run.status}: {run.error}")
-    rows = [list(map(escape, row)) for row in rows]
-    table = plain_table(titles, rows, names=2)
-    if natural_width(table, console) > console.width:  # a narrow terminal: a run is a column
-        table = plain_table([""] * (1 + len(rows)), zip(titles, *rows, strict=True), 1 + len(rows), show_header=False)
+    shown = (column.text_with_unit(column.of(run)) for column in SHOWN)
+    row = [*map(escape, (run.model or run.name, run.implementation or "-")), *shown]
+    table = plain_table(titles, [row], names=2)
+    if natural_width(table, console) > console.width:  # a narrow terminal: a line for each column
+        table = plain_table(["", ""], zip(titles, row, strict=True), names=2, show_header=False)
     console.print(table)
-    for run in runs:
-        if run.baseline:
-            better = "; the linear model is better here" if _baseline_is_better(run) else ""
-            say(console, baseline_line(run.baseline) + better)
+    if run.baseline:
+        better = "; the linear model is better here" if _baseline_is_better(run) else ""
+        say(console, baseline_line(run.baseline) + better)
     say(console, f"\ntensorboard --logdir {logdir}")
 
 

@@ -34,19 +34,14 @@ class LoadedRun:
     model: TextClassifier
 
 
-def load(run: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> TextClassifier:
-    """The classifier that ``run`` (a run's directory, or ``runs/latest``) has trained.
+def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> LoadedRun:
+    """What ``run`` (a run's directory, or ``runs/latest``) has trained.
 
     checkpoint: ``best``, ``last`` or a file; None: the weights that the run has tested; device: None takes a GPU where
     there is one.
 
     Raises UserError where that is no run, not a finished one, or one of another version.
     """
-    return load_run(run, checkpoint, device).model
-
-
-def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> LoadedRun:
-    """As ``load``, with the run's results and configuration."""
     result = load_result(run)
     path = _checkpoint(result, checkpoint)
     chosen = _device(device)

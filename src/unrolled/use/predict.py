@@ -86,9 +86,9 @@ def main(arguments: Sequence[str]) -> None:
     file = STANDARD_INPUT if source == "-" else existing_file(source, "input", once=True)
     if "-" not in (source, target) and Path(target).exists() and Path(target).samefile(file):
         raise UserError(f"output={target} is the input itself, which would be lost; give another name")
-    from unrolled.use.load import load  # not at the top: it imports torch
+    from unrolled.use.load import load_run  # not at the top: it imports torch
 
-    model = load(given["run"], given.get("checkpoint"), given.get("device"))
+    model = load_run(given["run"], given.get("checkpoint"), given.get("device")).model
     if options.top is not None and not 1 <= options.top <= len(model.classes_):
         raise UserError(f"--top {options.top}: choose from 1 to {len(model.classes_)}, the number of classes")
     began = time.perf_counter()

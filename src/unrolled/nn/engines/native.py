@@ -53,17 +53,10 @@ def loops() -> ModuleType | Any:
 
 
 def load(cache: Path | None = None) -> Path:
-    """Load the native functions into torch.ops.unrolled, after building them if no one has.
+    """Load the native functions into torch.ops.unrolled from their library, after building it in ``cache`` if need be.
 
-    Args:
-        cache: folder for the library, by default `cache_dir()`
-
-    Returns:
-        the library
-
-    Raises:
-        OSError, RuntimeError, ImportError, subprocess.SubprocessError: no compiler, or it failed, or the folder cannot
-            be written
+    Raises OSError, RuntimeError, ImportError or subprocess.SubprocessError where there is no compiler, it failed, or
+    the folder, by default `cache_dir()`, cannot be written.
     """
     library = (cache or cache_dir()) / f"recurrences-{_key()}.so"
     if not library.exists():
