@@ -497,10 +497,10 @@ MUTANTS = [
         "tests/data/test_prepare.py",
     ),
     Mutant(
-        "duplicates looked up by the number of the record",
-        "data/summary.py",
-        "given.hashes[np.searchsorted(given.records, part.ids)]",
-        "given.hashes[part.ids - 2]",
+        "duplicates looked up among the documents of all splits",
+        "data/corpus.py",
+        '"groups", "scores", "hashes")',
+        '"groups", "scores")',
         "tests/data/test_prepare.py",
     ),
     Mutant(
@@ -562,8 +562,8 @@ MUTANTS = [
     Mutant(
         "groups forgotten when documents are selected",
         "data/corpus.py",
-        "None if self.groups is None else self.groups[chosen]",
-        "None",
+        '"ids", "groups",',
+        '"ids",',
         "tests/data/test_prepare.py",
     ),
     Mutant(

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.data.corpus import TokenCorpus
 from unrolled.data.files import disk_errors, lock, sha256
 from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.tokenizer import Tokenizer
@@ -54,26 +55,13 @@ COLUMNS: dict[str, type[np.integer[Any]]] = {
 
 
 @dataclass(frozen=True)
-class CachedSplit:
-    """The documents of one given split, in the order of the source; [N] documents, [total] tokens."""
-
-    tokens: NDArray[Any]  # [total] type ids, memory-mapped
-    starts: NDArray[np.int64]  # [N]
-    lengths: NDArray[np.int64]  # [N]
-    labels: NDArray[np.int64]  # [N] index into TokenCache.labels
-    hashes: NDArray[np.uint64]  # [N] of the documents' tokens
-    records: NDArray[np.int64]  # [N] numbers in the file (`Document.record`), ascending
-    groups: NDArray[np.int64] | None  # [N] numbers of the groups, -1 for none; None where there are none at all
-
-
-@dataclass(frozen=True)
 class TokenCache:
     """What an entry of the cache holds."""
 
     path: Path
     types: list[str]  # alphabetically, by code point
     labels: list[str]  # names of the classes; numbers in order of value, otherwise alphabetically
-    splits: dict[str, CachedSplit]
+    splits: dict[str, TokenCorpus]  # those that are given, in the order of the source; their tables lead nowhere yet
     notes: dict[str, Any]  # what the reader left out
 
 
@@ -142,16 +130,18 @@ def _load(path: Path) -> TokenCache:
         for name, (size, digest) in meta["files"].items():
             if (path / name).stat().st_size != size or sha256(path / name) != digest:
                 raise DamagedEntryError(f"{name} has changed")
-        splits = {}
+        types = json.loads((path / "types.json").read_text(encoding="ascii"))
+        table, splits = np.zeros(len(types), dtype=np.int32), {}
         for split in meta["splits"]:
             columns = {
                 name: np.load(path / f"{split}.{name}.npy", mmap_mode="r" if name == "tokens" else None)
                 for name in COLUMNS
             }
-            bounds, groups = columns["starts"], columns["groups"]
-            columns |= {"starts": bounds[:-1], "lengths": np.diff(bounds)}
-            splits[split] = CachedSplit(**columns | {"groups": groups if (groups >= 0).any() else None})
-        types = json.loads((path / "types.json").read_text(encoding="ascii"))
+            tokens, bounds, labels, hashes, records, groups = columns.values()
+            some = groups if (groups >= 0).any() else None
+            splits[split] = TokenCorpus(
+                tokens, table, bounds[:-1], np.diff(bounds), labels, records, some, hashes=hashes
+            )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedEntryError(str(error)) from error
     return TokenCache(path, types, meta["labels"], splits, meta["notes"])

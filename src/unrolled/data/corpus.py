@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+OF_DOCUMENTS = ("starts", "lengths", "labels", "ids", "groups", "scores", "hashes")  # fields with a row per document
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class TokenCorpus:
     ids: Integers  # [N] number of its record in the file that it came from, from 1 (`Document.record`)
     groups: Integers | None = None  # [N] documents of one group stay together when splitting; negative: of none
     scores: NDArray[np.float32] | None = None  # [N, C] logits of the linear model that a network is mixed with
+    hashes: NDArray[np.uint64] | None = None  # [N] of the whole documents' tokens, by which duplicates are found
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -37,15 +39,8 @@ class TokenCorpus:
         chosen = np.asarray(indices)
         if chosen.dtype != bool:
             chosen = chosen.astype(np.int64)
-        return replace(
-            self,
-            starts=self.starts[chosen],
-            lengths=self.lengths[chosen],
-            labels=self.labels[chosen],
-            ids=self.ids[chosen],
-            groups=None if self.groups is None else self.groups[chosen],
-            scores=None if self.scores is None else self.scores[chosen],
-        )
+        columns = {name: getattr(self, name) for name in OF_DOCUMENTS}
+        return replace(self, **{name: values[chosen] for name, values in columns.items() if values is not None})
 
     def document(self, index: int) -> NDArray[np.int32]:
         """The vocabulary ids of one document, [T]."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.data.cache import Numbering, TokenCache, label_order, ranks_in, token_cache
+from unrolled.data.cache import Numbering, label_order, ranks_in, token_cache
 from unrolled.data.config import DataConfig, TextConfig
 from unrolled.data.corpus import Integers, TokenCorpus
 from unrolled.data.extras import require_extra
@@ -71,7 +71,7 @@ def prepare(
         untrained = _untrained_tokenizer(text)
     tokenizer = untrained or _train_tokenizer(source, data, text, seed, directory)
     cache = token_cache(source, tokenizer, directory)
-    parts = uncut = _choose({split: _whole(cache, split) for split in cache.splits}, cache.labels, source, data, seed)
+    parts = uncut = _choose(cache.splits, cache.labels, source, data, seed)
     if data.max_tokens is not None:
         parts = {
             name: truncate(part, data.max_tokens, data.cut) if name == "train" or data.cut_test else part
@@ -174,13 +174,6 @@ def _choose(
                 f"data.valid_share or data.test_share (a group of data.group_column is never divided)"
             )
     return parts
-
-
-def _whole(cache: TokenCache, split: str) -> TokenCorpus:
-    """A given split as it lies in the cache; its table leads nowhere yet."""
-    given = cache.splits[split]
-    table = np.zeros(len(cache.types), dtype=np.int32)
-    return TokenCorpus(given.tokens, table, given.starts, given.lengths, given.labels, given.records, given.groups)
 
 
 def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> None:

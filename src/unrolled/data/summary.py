@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
@@ -41,7 +40,7 @@ def summarise(
     parts: train, valid and test as training will read them; uncut: the same before documents were truncated; counts:
     how often each type stands in each of the parts, [types].
     """
-    hashes = {split: _hashes(part, cache)[part.lengths > 0] for split, part in uncut.items()}
+    hashes = {split: part.hashes[part.lengths > 0] for split, part in uncut.items() if part.hashes is not None}
     types_in_train = 0
     characters_per_token = unspaced_share = 0.0
     splits = {}
@@ -98,14 +97,6 @@ def _groups_in_train(part: TokenCorpus, train: TokenCorpus) -> int:
     if part.groups is None or train.groups is None:
         return 0
     return int((np.isin(part.groups, train.groups) & (part.groups >= 0)).sum())
-
-
-def _hashes(part: TokenCorpus, cache: TokenCache) -> NDArray[np.uint64]:
-    """The hashes of these documents' tokens: a split lies in the given split whose token file it shares."""
-    for given in cache.splits.values():
-        if part.tokens is given.tokens:
-            return given.hashes[np.searchsorted(given.records, part.ids)]
-    raise AssertionError("a split that does not come from the cache")
 
 
 def find_warnings(summary: dict[str, Any]) -> list[str]:
