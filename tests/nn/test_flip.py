@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.nn.flip import flip_index, flip_within_length
+from unrolled.nn.flip import flip_index
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=5)
 
@@ -13,21 +13,6 @@ def rows(lengths: list[int]) -> torch.Tensor:
     """(T, B): row b counts 1, 2, ... to its length, then -1."""
     time = torch.arange(max(max(lengths), 1)).unsqueeze(1)
     return torch.where(time < torch.tensor(lengths), time + 1, -1)
-
-
-@given(LENGTHS)
-def test_each_row_turns_round_within_its_own_length(lengths: list[int]) -> None:
-    x = rows(lengths)
-    flipped = flip_within_length(x, torch.tensor(lengths))
-    for b, length in enumerate(lengths):
-        assert flipped[:, b].tolist() == list(range(length, 0, -1)) + [-1] * (len(x) - length)
-    assert torch.equal(flip_within_length(flipped, torch.tensor(lengths)), x), "twice is not at all"
-
-
-def test_without_lengths_every_row_is_as_long_as_the_tensor() -> None:
-    x = torch.randn(4, 2, 3)
-    assert torch.equal(flip_within_length(x, None), flip_within_length(x, torch.tensor([4, 4])))
-    assert torch.equal(flip_within_length(x, None), x.flip(0))
 
 
 @given(LENGTHS, st.integers(1, 10))
@@ -44,5 +29,6 @@ def test_flat_blocks_of_flipped_documents_hold_what_the_index_says(lengths: list
 
     shapes = [(len(x[begin : begin + chunk_len]), count) for begin, count in zip(begins, counts, strict=True)]
     index = flip_index(shapes, torch.tensor(lengths))
-    assert torch.equal(flat(x)[index], flat(flip_within_length(x, torch.tensor(lengths))))
+    flipped = [list(range(length, 0, -1)) + [-1] * (len(x) - length) for length in lengths]
+    assert torch.equal(flat(x)[index], flat(torch.tensor(flipped).t()))
     assert torch.equal(index[index], torch.arange(len(index)))

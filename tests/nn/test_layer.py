@@ -31,11 +31,10 @@ def test_with_a_shortcut_outputs_are_the_recurrences_and_then_the_inputs() -> No
 
 
 def test_with_a_shortcut_each_direction_has_the_inputs_of_its_position_beside_it() -> None:
-    layer, x, lengths = Layer([LSTM(E, H), LSTM(E, H)], E, shortcut=True), torch.randn(K, B, E), [4, 1, 3]
-    outputs, _ = layer(x, layer.initial_state(B), lengths=torch.tensor(lengths))
-    for b, length in enumerate(lengths):
-        assert torch.equal(outputs[:length, b, H : H + E], x[:length, b])
-        assert torch.equal(outputs[:length, b, 2 * H + E :], x[:length, b])
+    layer, x = Layer([LSTM(E, H), LSTM(E, H)], E, shortcut=True), torch.randn(K, B, E)
+    outputs, _ = layer(x, layer.initial_state(B))
+    assert torch.equal(outputs[..., H : H + E], x)
+    assert torch.equal(outputs[..., 2 * H + E :], x)
 
 
 def test_a_shortcut_has_no_parameters_of_its_own() -> None:
@@ -64,15 +63,13 @@ def test_dropout_draws_at_every_step_and_in_training_only() -> None:
     assert torch.equal(layer.eval()(x, layer.initial_state(B))[0], x)
 
 
-def test_two_directions_are_torchs_each_over_its_own_length() -> None:
+def test_two_directions_are_torchs() -> None:
     torch.manual_seed(0)
     forward, backward, theirs = LSTM(E, H), LSTM(E, H), nn.LSTM(E, H, bidirectional=True)
     weights = forward.state_dict() | {f"{name}_reverse": weight for name, weight in backward.state_dict().items()}
     theirs.load_state_dict(weights)
-    layer, x, lengths = Layer([forward, backward], E), torch.randn(K, B, E), [4, 1, 3]
-    outputs, _ = layer(x, layer.initial_state(B), lengths=torch.tensor(lengths))
-    for b, length in enumerate(lengths):
-        torch.testing.assert_close(outputs[:length, b], theirs(x[:length, b])[0])
+    layer, x = Layer([forward, backward], E), torch.randn(K, B, E)
+    torch.testing.assert_close(layer(x, layer.initial_state(B))[0], theirs(x)[0])
 
 
 @pytest.mark.parametrize("wrong", [nn.Linear(E, H), nn.LSTM(E, H)])

@@ -63,16 +63,14 @@ class Encoder(nn.Module):
         rest = iter(masks)
         return [next(rest) if masks and layer.shared_dropout else None for layer in self.layers]
 
-    def forward(
-        self, x: Tensor, state: State, masks: State = (), lengths: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State, masks: State = ()) -> tuple[Tensor, State]:
         """Read one chunk of each row and hand on the state.
 
-        x: (K, B, E); masks: of `draw_masks`, the same ones for all chunks of a document; lengths: (B,) true steps per
-        row, None where all have K. Returns outputs (K, B, D) and the new state.
+        x: (K, B, E); masks: of `draw_masks`, the same ones for all chunks of a document. Returns outputs (K, B, D) and
+        the new state.
         """
         new: list[Tensor] = []
         for layer, own, mask in zip(self.layers, self.split(state), self.masks_of_layers(masks), strict=True):
-            x, after = layer(x, own, mask, lengths)
+            x, after = layer(x, own, mask)
             new.extend(after)
         return x, tuple(new)

@@ -6,19 +6,6 @@ import torch
 from torch import Tensor
 
 
-def flip_within_length(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Reverse each row in time within its own length; what lies past a row's end stays where it is.
-
-    x: (T, B, ...), lengths: (B,) integers from 0 to T, or None where every row has T steps. Flipping twice gives x
-    again, so the same call turns outputs back into reading order.
-    """
-    if lengths is None:
-        return x.flip(0)
-    time = torch.arange(x.shape[0], device=x.device).unsqueeze(1)  # (T, 1)
-    source = torch.where(time < lengths, lengths - 1 - time, time)  # (T, B)
-    return x[source, torch.arange(x.shape[1], device=x.device)]
-
-
 def flip_index(shapes: Sequence[tuple[int, int]], lengths: Tensor) -> Tensor:
     """Where each position of flipped documents is found, if both lie flat, block after block.
 

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from unrolled.nn.cells import State
 from unrolled.nn.dropout import dropout
-from unrolled.nn.flip import flip_within_length
 
 
 @runtime_checkable
@@ -93,20 +92,18 @@ class Layer(nn.Module):
         """With a shortcut, a direction's outputs (K, B, H) and its inputs (K, B, E) side by side."""
         return torch.cat([outputs, x.to(outputs.dtype)], dim=-1) if self.shortcut else outputs
 
-    def forward(
-        self, x: Tensor, state: State, mask: Tensor | None = None, lengths: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        """Read one chunk: x (K, B, E) to outputs (K, B, D) and the state after it.
+    def forward(self, x: Tensor, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]:
+        """Read one chunk: x (K, B, E), of which every row has K steps, to outputs (K, B, D) and the state after it.
 
-        lengths: (B,) true steps of each row, None where all have K. The second direction sees this chunk only and
-        starts afresh in each (latency-controlled, Zhang et al. 2016); its exact values need whole documents: `tbptt`.
+        The second direction sees this chunk only and starts afresh in each (latency-controlled, Zhang et al. 2016); its
+        exact values need whole documents: `tbptt`.
         """
         x = self.drop(x, mask)
         outputs, new = self.directions[0].read(x, state[: self.num_states[0]])
         outputs = self.beside(outputs, x)
         if len(self.recurrences) == 1:
             return outputs, new
-        flipped = flip_within_length(x, lengths)
+        flipped = x.flip(0)
         backward, _ = self.directions[1].read(flipped, self.directions[1].initial_state(x.shape[1]))
-        backward = flip_within_length(self.beside(backward, flipped), lengths)
+        backward = self.beside(backward, flipped).flip(0)
         return torch.cat([outputs, backward], dim=-1), (*new, *state[self.num_states[0] :])
