@@ -1,13 +1,12 @@
 """Keys and values that a user gives against those that there are."""
 
-import argparse
 from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
 import torch
 
-from unrolled.arguments import called_with, nearest, parse_key_values, quoted, typed_values
+from unrolled.arguments import called_with, nearest, quoted, typed_values
 from unrolled.errors import UserError
 
 EXISTING = [
@@ -130,33 +129,3 @@ def test_quotes_survive_hydras_grammar(text: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     assert OverridesParser.create().parse_override(f"key={quoted(text)}").value() == text
-
-
-KEYS = {"run": "a directory", "input": "a file"}
-
-
-def parse(*arguments: str) -> tuple[argparse.Namespace, dict[str, str]]:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--top", type=int)
-    return parse_key_values(parser, arguments, KEYS, required=["run"])
-
-
-def test_pairs_and_options_mix() -> None:
-    options, given = parse("run=a", "--top", "3", "input=b=c")
-    assert options.top == 3
-    assert given == {"run": "a", "input": "b=c"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["runs/a"], "write key=value"),
-        (["rum=a"], "did you mean run="),
-        (["run=a", "run=b"], "given twice"),
-        (["run="], "the value is missing"),
-        (["input=a"], "run= is missing: a directory"),
-    ],
-)
-def test_mistakes_say_what_is_wrong(arguments, message) -> None:
-    with pytest.raises(UserError, match=message):
-        parse(*arguments)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from unrolled.arguments import counted, parse_key_values, typed_values
+from unrolled.arguments import counted, typed_values
 from unrolled.console import plain_table, say
 from unrolled.data.files import cache_directory
 from unrolled.data.prepare import prepare
@@ -27,6 +27,7 @@ from unrolled.errors import UserError
 from unrolled.train.atomic import write_atomically
 from unrolled.train.confusions import count_confusions, draw_confusion_matrix
 from unrolled.train.predictions import save_predictions
+from unrolled.use.key_values import parse_key_values
 from unrolled.use.load import LoadedRun, load_run
 from unrolled.use.predict import format_by_ending
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.onnx import register_custom_op_symbolic
 
-from unrolled.arguments import parse_key_values
 from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
 from unrolled.linear import LinearModel
 from unrolled.train.atomic import write_atomically
 from unrolled.train.build import build, without
 from unrolled.train.results import LINEAR_FILE, VOCABULARY_FILE
+from unrolled.use.key_values import parse_key_values
 from unrolled.use.load import LoadedRun, load_run, saved_config
 from unrolled.use.predictor import TextClassifier
 

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.arguments import counted, parse_key_values
+from unrolled.arguments import counted
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.csv_reader import CsvReader
 from unrolled.data.readers.jsonl_reader import JsonlReader
@@ -20,6 +20,7 @@ from unrolled.data.readers.parquet_reader import ParquetReader
 from unrolled.data.readers.reader import Place, Reader
 from unrolled.data.readers.text_file import STANDARD_INPUT, existing_file
 from unrolled.errors import UserError
+from unrolled.use.key_values import parse_key_values
 from unrolled.use.output import Writer, opened_output
 
 if TYPE_CHECKING:

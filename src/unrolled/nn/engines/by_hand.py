@@ -63,7 +63,9 @@ class RNN(ByHand):
         room = _room(outputs, h0.shape[1], blocks)
         for steps in reversed(blocks):
             da = _part(room, steps)
-            self.loops.rnn_backward(outputs[steps], U, _of(dy, steps), dh, da, sums.db, self._number, self.reverse)
+            self.loops.rnn_backward(
+                outputs[steps], U, _steps_of(dy, steps), dh, da, sums.db, self._number, self.reverse
+            )
             sums.add(steps, da, da)
         return sums.dx, dh, sums.dW.total(), sums.dU.total(), sums.db, sums.db
 
@@ -92,7 +94,7 @@ class LSTM(ByHand):
         for steps in blocks:
             a, y, memory = gates[steps] if save else _part(gates, steps), outputs[steps], cells[steps]
             _input_product(x[steps], weight_ih, a)
-            self.loops.lstm_forward(a, bias, U, R, h, c, y, memory, _of(hidden, steps), save, self.reverse)
+            self.loops.lstm_forward(a, bias, U, R, h, c, y, memory, _steps_of(hidden, steps), save, self.reverse)
             h, c = y[_last(self.reverse)], memory[_last(self.reverse)]
         return (outputs, h.clone(), c.clone()), (gates, cells, hidden)
 
@@ -107,7 +109,7 @@ class LSTM(ByHand):
         projected = None if R is None else _room(x, len(R), blocks)
         for steps in reversed(blocks):
             da, dp = _part(room, steps), None if projected is None else _part(projected, steps)
-            c, dys = _before(cells, c0, steps, self.reverse), _of(dy, steps)
+            c, dys = _before(cells, c0, steps, self.reverse), _steps_of(dy, steps)
             self.loops.lstm_backward(gates[steps], cells[steps], c, U, R, dys, dh, dc, da, dp, sums.db, self.reverse)
             sums.add(steps, da, da)
             if dp is not None:
@@ -134,7 +136,7 @@ class GRU(ByHand):
         for steps in blocks:
             a, y = gates[steps] if save else _part(gates, steps), outputs[steps]
             _input_product(x[steps], weight_ih, a)
-            self.loops.gru_forward(a, bias, bias_hn, U, h, y, _of(candidates, steps), self.reverse)
+            self.loops.gru_forward(a, bias, bias_hn, U, h, y, _steps_of(candidates, steps), self.reverse)
             h = y[_last(self.reverse)]
         return (outputs, h.clone()), (gates, candidates)
 
@@ -148,7 +150,16 @@ class GRU(ByHand):
         for steps in reversed(blocks):
             da, h = _part(room, steps), _before(outputs, h0, steps, self.reverse)  # dq, da_r, da_z, da_n
             self.loops.gru_backward(
-                gates[steps], candidates[steps], outputs[steps], h, U, _of(dy, steps), dh, da, sums.db, self.reverse
+                gates[steps],
+                candidates[steps],
+                outputs[steps],
+                h,
+                U,
+                _steps_of(dy, steps),
+                dh,
+                da,
+                sums.db,
+                self.reverse,
             )
             sums.add(steps, da[..., H:], da[..., : 3 * H])
         recurrent, db_ih, db_hh = sums.dU.total(), None, None
@@ -257,7 +268,7 @@ def _last(reverse: bool) -> int:
     return 0 if reverse else -1
 
 
-def _of(values: Tensor | None, steps: slice) -> Tensor | None:
+def _steps_of(values: Tensor | None, steps: slice) -> Tensor | None:
     return None if values is None else values[steps]
 
 
