@@ -54,13 +54,11 @@ def check_buildable(config: DictConfig) -> None:
     build("recipe", config.get("recipe"))
 
 
-def build_network(config: DictConfig, checked: Config, prepared: PreparedData) -> Network:
+def build_network(config: DictConfig, vocabulary_size: int, classes: int) -> Network:
     """The network that ``config`` describes, with freshly drawn weights."""
-    embedding, encoder, pooling = _parts(config, len(prepared.vocabulary))
-    if prepared.vectors is not None:
-        _pretrain(embedding, prepared.vectors, checked.text.freeze_vectors)
+    embedding, encoder, pooling = _parts(config, vocabulary_size)
     dropout, wide = config.pooling.get("dropout", 0.0), config.model.get("wide", False)
-    return Network(embedding, encoder, pooling, len(prepared.labels), dropout, wide)
+    return Network(embedding, encoder, pooling, classes, dropout, wide)
 
 
 def _parts(config: DictConfig, vocabulary_size: int) -> tuple[Embedding, Encoder, Pooling]:
@@ -74,9 +72,11 @@ def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData
     """The network and its training that ``config`` describes."""
     from unrolled.train.classifier import Classifier
 
-    tbptt = checked.tbptt
+    tbptt, network = checked.tbptt, build_network(config, len(prepared.vocabulary), len(prepared.labels))
+    if prepared.vectors is not None:
+        _pretrain(network.embedding, prepared.vectors, checked.text.freeze_vectors)
     return Classifier(
-        network=build_network(config, checked, prepared),
+        network=network,
         class_names=prepared.labels,
         truncation=truncation(checked),
         budget=Budget(tbptt.memory_mib) if tbptt.memory == "auto" else None,

@@ -3,15 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from unrolled.config import Config, checked
-from unrolled.data.corpus import TokenCorpus
-from unrolled.data.prepare import PreparedData
 from unrolled.data.saved_tokenizer import tokenizer_from_state
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
@@ -55,7 +51,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
     vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
     network = None
     if not is_linear(config):
-        network = build_network(config, valid, _without_documents(result, vocabulary, tokenizer))
+        network = build_network(config, len(vocabulary), len(result.class_names))
         _load_weights(network, path, result, checkpoint)
         network.to(chosen)
     data = valid.data
@@ -161,11 +157,3 @@ def _checkpoint(result: RunResult, wanted: str | None) -> Path:
     if not file.is_file():
         raise UserError(f"{file} does not exist; give checkpoint=best, checkpoint=last or a file")
     return file
-
-
-def _without_documents(result: RunResult, vocabulary: Vocabulary, tokenizer: Tokenizer) -> PreparedData:
-    """What building a model asks of the data, without the data."""
-    none: Any = np.zeros(0, dtype=np.int64)
-    empty = TokenCorpus(none, np.zeros(0, np.int32), none, none, none, none)
-    name = result.data
-    return PreparedData(name, empty, empty, empty, vocabulary, result.class_names, tokenizer, None, {})
