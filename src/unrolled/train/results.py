@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unrolled.errors import UserError
+from unrolled.places import PROJECT
 from unrolled.train.atomic import write_atomically
 
 Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
@@ -98,11 +99,13 @@ def config_hash(config: Mapping[str, Any], without: Iterable[str] = WITHOUT_EFFE
 def resolve_run(path: str | Path) -> Path:
     """The directory that ``path`` names: a run's directory, its ``results.json``, or the file ``latest``.
 
-    ``latest`` alone is runs/latest.
+    ``latest`` alone is runs/latest. Paths may be relative to the project, too, as its messages show them.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path == Path(LATEST_FILE) and not path.exists():
         path = Path("runs") / LATEST_FILE
+    if not path.exists() and (PROJECT / path).exists():
+        path = PROJECT / path
     if path.name == LATEST_FILE and path.is_file():
         return path.parent / path.read_text().strip()
     return path.parent if path.name == RESULTS_FILE else path

@@ -14,8 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from unrolled.arguments import quoted
 from unrolled.config import checked
 from unrolled.errors import UserError
-from unrolled.places import PROJECT
-from unrolled.train.results import LATEST_FILE, RunResult, load_result, resolve_run
+from unrolled.train.results import RunResult, load_result
 
 KEY = "resume"
 NOT_OF_THE_RUN = (KEY, "choices")  # keys of the config that are set anew
@@ -39,7 +38,7 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
         raise UserError(
             f"{KEY}={named[-1]}: resumes a single run; leave out -m (to continue a sweep, repeat its command)"
         )
-    run = load_result(find_run(str(named[-1])))
+    run = load_result(str(named[-1]))
     directory = run.directory.resolve()
     saved = _saved(directory / ".hydra" / "overrides.yaml")
     choices = _saved(directory / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]
@@ -51,14 +50,6 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
             _agree(override, choices, run)
     log_alone = [f"hydra.run.dir={quoted(directory)}", "hydra.output_subdir=null"]  # is what Hydra writes there
     return [*flags, *saved, *hydra, f"{KEY}={quoted(directory)}", *log_alone]
-
-
-def find_run(name: str) -> Path:
-    """The directory that ``name`` means; `latest` and paths relative to the project, as its messages show them, too."""
-    path = Path("runs/latest" if name == LATEST_FILE else name).expanduser()
-    if not path.exists() and not path.is_absolute():
-        path = PROJECT / path if (PROJECT / path).exists() else path
-    return resolve_run(path)
 
 
 def restore_settings(config: DictConfig, run: RunResult) -> None:
