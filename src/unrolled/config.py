@@ -86,12 +86,7 @@ class TBPTTConfig:
     eval_batch_size: int = 128
 
     def __post_init__(self) -> None:
-        for name, choices in {
-            "schedule": SCHEDULES,
-            "gradient": GRADIENTS,
-            "memory": MEMORIES,
-            "loss": LOSSES,
-        }.items():
+        for name, choices in {"schedule": SCHEDULES, "gradient": GRADIENTS, "memory": MEMORIES, "loss": LOSSES}.items():
             one_of(f"tbptt.{name}", getattr(self, name), choices)
         for name in ("chunk_len", "k1", "k2"):
             value = getattr(self, name)

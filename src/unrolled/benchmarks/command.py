@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             share: Any = measured[clock]
             print(
                 f"framework over a bare loop, {clock} time: {100 * share['overhead']:+.1f} % "
-                f"({100 * share['overhead_low']:+.1f} to {100 * share['overhead_high']:+.1f})",
+                f"({100 * share['overhead_low']:+.1f} to {100 * share['overhead_high']:+.1f})"
             )
         print(f"{measured['steps']} steps a round, {given.repetitions} rounds, {given.threads} threads")
     if given.output:

@@ -52,10 +52,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[RunResult],
-    filters: Sequence[str] = (),
-    sort: str = "test_accuracy",
-    group: str | None = None,
+    runs: Sequence[RunResult], filters: Sequence[str] = (), sort: str = "test_accuracy", group: str | None = None
 ) -> Comparison:
     """Gather ``runs``, the oldest first, into configurations and compare these. Different data are never ranked.
 

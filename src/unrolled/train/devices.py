@@ -106,12 +106,7 @@ def _other_ranks(count: int) -> Iterator[None]:
     others = [
         subprocess.Popen(
             command,
-            env={
-                **os.environ,
-                "LOCAL_RANK": str(rank),
-                "OMP_NUM_THREADS": threads,
-                PARENT_VARIABLE: str(os.getpid()),
-            },
+            env={**os.environ, "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": threads, PARENT_VARIABLE: str(os.getpid())},
         )
         for rank in range(1, count)
     ]

@@ -50,11 +50,7 @@ HPARAMS = (
 
 
 def fit_and_test(
-    config: DictConfig,
-    valid: Config,
-    result: RunResult,
-    before: RunResult | None,
-    console: Console,
+    config: DictConfig, valid: Config, result: RunResult, before: RunResult | None, console: Console
 ) -> str | None:
     """Train, test the best weights and fill in ``result``; returns a warning where the model has learned nothing."""
     directory = result.directory

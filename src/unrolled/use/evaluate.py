@@ -64,12 +64,7 @@ examples:
 
 BINS = 15  # of the calibration error, as Guo et al. (2017) have it
 #: The sources that read the formats of files.
-SOURCES: dict[str, type[FileSource]] = {
-    "csv": CsvFiles,
-    "tsv": CsvFiles,
-    "jsonl": JsonlFiles,
-    "parquet": ParquetFiles,
-}
+SOURCES: dict[str, type[FileSource]] = {"csv": CsvFiles, "tsv": CsvFiles, "jsonl": JsonlFiles, "parquet": ParquetFiles}
 
 
 @dataclass(frozen=True)

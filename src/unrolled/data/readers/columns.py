@@ -33,11 +33,7 @@ class Columns:
     prefix: str = "data."  # what stands before the names of keys in messages: nothing on predict.py's command line
 
     def __post_init__(self) -> None:
-        for key, value in (
-            ("text_column", self.text),
-            ("label_column", self.label),
-            ("group_column", self.group),
-        ):
+        for key, value in (("text_column", self.text), ("label_column", self.label), ("group_column", self.group)):
             several = key == "text_column"
             one_by_one = _listed(value) if several else [value]
             for column in one_by_one:

@@ -33,11 +33,7 @@ class ResumePoints(Callback):
     """
 
     def __init__(
-        self,
-        dirpath: str | Path,
-        every_n_steps: int | None = None,
-        every_minutes: float | None = 5.0,
-        keep: int = 2,
+        self, dirpath: str | Path, every_n_steps: int | None = None, every_minutes: float | None = 5.0, keep: int = 2
     ) -> None:
         self.dirpath = Path(dirpath)
         self.every_n_steps = every_n_steps
