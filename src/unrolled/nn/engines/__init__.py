@@ -1,1 +1,5 @@
-"""Engines: other ways to execute the recurrences of `unrolled.nn` than the eager unroll."""
+"""Engines: other ways to execute the recurrences of `unrolled.nn` than the eager unroll.
+
+fused.py is the way in; by_hand.py holds the products over all steps, and one_step.py the single step, around the time
+loops, which stand twice: recurrences.cpp, built by native.py, and reference.py, with the derivation.
+"""

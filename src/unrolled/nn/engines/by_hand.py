@@ -15,7 +15,7 @@ from torch import Tensor
 from unrolled.nn.engines import reference
 
 Inputs = Sequence[Any]
-"""x (K, B, E), the state's tensors (B, S), and the weights, None where there is none, in the order of `names`."""
+"""x (K, B, E), the state's tensors (B, S), and the weights, None where there is none, in the order of `weights`."""
 
 
 @dataclass(frozen=True)
