@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -99,9 +100,11 @@ def config_hash(config: Mapping[str, Any], without: Iterable[str] = WITHOUT_EFFE
 def resolve_run(path: str | Path) -> Path:
     """The directory that ``path`` names: a run's directory, its ``results.json``, or the file ``latest``.
 
-    ``latest`` alone is runs/latest. Paths may be relative to the project, too, as its messages show them.
+    ``latest`` alone is runs/latest. Relative paths may also start from the project, as its messages show them.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
+    with suppress(RuntimeError):  # ~name, and no user has that name
+        path = path.expanduser()
     if path == Path(LATEST_FILE) and not path.exists():
         path = Path("runs") / LATEST_FILE
     if not path.exists() and (PROJECT / path).exists():
