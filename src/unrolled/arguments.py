@@ -1,4 +1,4 @@
-"""What a user gives against what is asked for: keys that exist, values of the right type.
+"""Checks of the keys and values that users give: does the key exist, and has the value the right type?
 
 Nothing here imports torch, so that a misspelt key is answered at once.
 """

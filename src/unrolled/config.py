@@ -71,7 +71,7 @@ def share(key: str, value: Any) -> None:
 
 @dataclass
 class TBPTTConfig:
-    """How documents are cut in time and meet training (`tbptt.*`); conf/config.yaml says what each key means."""
+    """How documents are read in chunks in training (`tbptt.*`); conf/config.yaml says what each key means."""
 
     schedule: str = "documents"
     chunk_len: int | None = 100
@@ -145,7 +145,7 @@ class TBPTTConfig:
 
 @dataclass
 class CheckpointConfig:
-    """When a run saves a point from which it can go on (`checkpoint.*`), besides before each validation."""
+    """When a run saves points to resume from (`checkpoint.*`), besides those before each validation."""
 
     every_n_steps: int | None = None  # optimizer steps
     every_minutes: float | None = 5.0

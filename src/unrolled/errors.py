@@ -1,4 +1,4 @@
-"""What a user can mend is said in one sentence, without a traceback."""
+"""Errors that users can mend: each is shown as one message, without a traceback."""
 
 
 class UserError(ValueError):

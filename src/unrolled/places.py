@@ -1,4 +1,4 @@
-"""Where this program lies, and where it keeps what it has fetched, tokenized or compiled."""
+"""Directories: the project, and the cache of what is fetched, tokenized or compiled."""
 
 import os
 from pathlib import Path

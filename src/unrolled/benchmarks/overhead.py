@@ -1,4 +1,4 @@
-"""What Lightning, the callbacks and the logging cost, against a bare loop over the same steps."""
+"""Benchmark of what Lightning, callbacks and logging cost, against a bare loop over the same steps."""
 
 import logging
 import tempfile

@@ -1,4 +1,4 @@
-"""How things are timed: in turn, several times, and by the median."""
+"""Timing of several candidates: in turn, repeatedly, and by the median."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""The command line of `train.py` before Hydra reads it: what Hydra would misunderstand is put right or refused."""
+"""Checks and corrections of the command line of `train.py`, made before Hydra reads it."""
 
 import tempfile
 from collections.abc import Sequence

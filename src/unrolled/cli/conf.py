@@ -1,4 +1,4 @@
-"""What conf/ holds: its groups, their choices and keys, and what it may say in ``${...}``."""
+"""The contents of conf/: groups, their choices and keys, and the resolvers of ``${...}`` in them."""
 
 import os
 import re
@@ -82,5 +82,5 @@ def corpus_name(choice: str, file: Any, hub: Any) -> str:
     return name or choice
 
 
-if PROJECT in os.environ:  # a process that a launcher has started imports this module for `run_task`
+if PROJECT in os.environ:  # a process that a launcher has started: it calls `run_task`, not `train_command`
     register_resolver()

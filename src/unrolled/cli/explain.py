@@ -1,4 +1,4 @@
-"""What Hydra finds wrong with a command line, in one sentence, and what was probably meant."""
+"""Errors that Hydra raises for a command line, as one sentence that suggests what was meant."""
 
 import re
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def _no_such_key(key: str, arguments: Sequence[str], conf: Path) -> str:
 
 
 def in_short(error: Exception) -> str:
-    """What Hydra says, and what made it say so, in one line, without its internals and its advice to append with +."""
+    """The messages of Hydra's error and of its cause in one line, without internals and the advice to append with +."""
     parts: list[str] = []
     for line in f"{error}\n{error.__cause__ or ''}".splitlines():
         said = line.strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""What `python train.py --help` prints."""
+"""The text that `python train.py --help` prints."""
 
 import textwrap
 from pathlib import Path
@@ -46,7 +46,7 @@ their values, --config-dir DIR adds your own choices, --hydra-help says more.
 
 
 def help_text(conf: Path) -> str:
-    """What `--help` prints."""
+    """The text, with the groups and choices of ``conf``."""
     defaults, lines = default_choices(conf), []
     for group, default in defaults.items():
         names = ", ".join(f"{name}*" if name == default else name for name in choices(conf, group))

@@ -1,4 +1,4 @@
-"""What a command says on the terminal, and how it ends."""
+"""Error messages, exit status and log lines of all commands."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ def stop(error: UserError) -> NoReturn:
 
 
 class TerminalLines(logging.Formatter):
-    """What is logged, as the terminal shows it: the sentence alone, with ``warning:`` before it where it is one."""
+    """Formats a log record for the terminal: its sentence alone, with ``warning:`` before it where it is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         said = super().format(record)

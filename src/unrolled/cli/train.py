@@ -108,7 +108,7 @@ def write_to_log(error: UserError) -> None:
 
 
 def remove_traces() -> None:
-    """Take away what Hydra has written for a command of which no run came: nobody looks for it there."""
+    """Remove what Hydra has written for a command that started no run."""
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()

@@ -1,4 +1,4 @@
-"""Recurrences over time: the loop, layers, directions, and reading chunk by chunk."""
+"""The network and its parts: cells, recurrences, layers, encoder, pooling, engines."""
 
 from unrolled.nn.gru import GRU
 from unrolled.nn.lstm import LSTM

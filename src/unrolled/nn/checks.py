@@ -1,4 +1,4 @@
-"""What a recurrence refuses: the same things as torch.nn, with the same exception types."""
+"""Checks of the arguments and inputs of a recurrence, which raise the same exceptions as torch.nn."""
 
 import warnings
 from typing import Any

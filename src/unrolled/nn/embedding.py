@@ -1,4 +1,4 @@
-"""From token ids to vectors."""
+"""The embedding: a vector for each token id, with dropout of words and of vector elements."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Reading a document from its end."""
+"""Reversal of documents in time, for directions that read from the end."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The control: what remains of an encoder when recurrence is taken away."""
+"""A layer without recurrence, the control: a linear map of each token."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""What `model=` selects: an encoder from the keys of conf/model/*.yaml, which are the arguments of `build_encoder`."""
+"""The builder of encoders: the keys of conf/model/*.yaml are the arguments of `build_encoder`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

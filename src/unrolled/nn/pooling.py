@@ -1,4 +1,4 @@
-"""One vector per document from all its outputs, gathered chunk by chunk.
+"""Pooling: one vector per document from all its outputs, gathered chunk by chunk.
 
 Pooling is three functions over pooled statistics, a tuple of (B, ...) tensors in float32: what they are before the
 first token, how one chunk changes them, and what they say in the end. An output past a row's end never enters.

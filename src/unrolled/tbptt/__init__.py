@@ -17,7 +17,7 @@ and the files, in the order in which to read them:
     schedule.py    which chunks make up which batch: `documents` or `stream`
     loader.py      an epoch's batches in order, from wherever a run was interrupted; datamodule.py: of a data set
     carried.py     what passes from a chunk to the next
-    loop.py        the loop above, with the one place where the gradient is cut
+    loop.py        the loop above, with the one place where the gradient is truncated
     read.py        documents through the loop: in one direction, or layer by layer in two
     recompute.py   the same gradients in the memory of one chunk
     budget.py      what a batch would keep without it, estimated beforehand

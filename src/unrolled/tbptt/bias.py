@@ -1,4 +1,4 @@
-"""How far a truncated gradient is from the exact one."""
+"""The bias of the truncated gradient: how far it is from the exact one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

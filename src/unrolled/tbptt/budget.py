@@ -1,4 +1,4 @@
-"""Which batches would keep more activations than a budget allows, estimated before they are read."""
+"""A budget for activations: whether a batch would exceed it is estimated before the batch is read."""
 
 import os
 from collections.abc import Sequence

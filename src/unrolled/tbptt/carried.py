@@ -1,4 +1,4 @@
-"""What passes from a chunk to the next of the same documents."""
+"""The carried state: all that passes from one chunk to the next of the same documents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""From prepared data to the batches of training, validation and test."""
+"""The data module: the batches of training, validation and test, made of prepared data."""
 
 from dataclasses import dataclass
 

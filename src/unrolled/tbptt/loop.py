@@ -1,4 +1,4 @@
-"""The loop over the chunks of a batch, with the one place where the gradient is cut."""
+"""The loop over the chunks of a batch, with the one place where the gradient is truncated."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""In which order documents, chunk by chunk, meet optimizer steps.
+"""Schedules: which chunks of which documents each optimizer step of an epoch reads.
 
 A schedule is a pure function of (document lengths, batch size, chunk length, seed, epoch, rank, world size):
 it has an exact length, every rank has the same number of batches, and any batch of any epoch can be made again.
@@ -119,7 +119,7 @@ class StreamSchedule:
         return len(self.plan(0)[0])
 
     def plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Who reads what, when: documents (batches, rows), -1 where a row is idle, and where their chunk begins."""
+        """The plan of an epoch: documents (batches, rows), -1 where a row is idle, and where their chunk begins."""
         chunks = np.maximum(-(-self.corpus.lengths // self.chunk_len), 1)  # an empty document takes one chunk, too
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(chunks))

@@ -15,8 +15,8 @@ def read_stream(
     """Read one chunk of every stream row.
 
     The batch's tokens are read from the carried state at their beginning, through which no gradient flows; within the
-    batch none is cut. What is carried after the first `batch.advance` blocks waits for the next optimizer step. All
-    others (k2 > k1) are read again then: after an optimizer step what the old weights had made of them is stale.
+    batch none is truncated. What is carried after the first `batch.advance` blocks waits for the next optimizer step.
+    All others (k2 > k1) are read again then: after an optimizer step what the old weights had made of them is stale.
 
     waiting: what the batch before left waiting; None at an epoch's beginning. Returns what has been read, for the loss,
     and what waits for the next batch.

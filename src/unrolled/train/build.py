@@ -1,4 +1,4 @@
-"""From a checked config to the objects of a run."""
+"""Builds the objects of a run from its checked config."""
 
 import re
 from typing import TYPE_CHECKING, Any

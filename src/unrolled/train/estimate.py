@@ -1,4 +1,4 @@
-"""How long a training will take, from a few of its own steps, whose weights are thrown away."""
+"""An estimate of how long a training will take, from a few of its own steps, whose weights are thrown away."""
 
 import warnings
 from dataclasses import dataclass

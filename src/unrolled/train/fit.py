@@ -88,7 +88,7 @@ def _fit_network(
     before: RunResult | None,
     console: Console,
 ) -> str | None:
-    """What `fit_and_test` does with the network."""
+    """Train ``model``, test its best weights and fill in ``result``; returns what `fit_and_test` does."""
     directory, settings, first = result.directory, result.config, global_rank() == 0
     history, speed = History(), Speed()
     if not first:  # the weights are the same everywhere, dropout is not

@@ -1,4 +1,4 @@
-"""Peak memory."""
+"""Measurement of a run's peak memory."""
 
 import resource
 import sys

@@ -1,4 +1,4 @@
-"""How much the logits of a network and those of a linear model count in their sum."""
+"""The mix of a network and a linear model: two weights with which their logits are added."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,17 +6,17 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 START = np.array([0.5, 1.0])  # of the network and of the linear model: what few documents stay close to
-HOLD = 10.0  # what a distance of 1 from there costs, in nats: some hundred documents can pay it, a few cannot
+HOLD = 10.0  # nats that a distance of 1 from there costs: several hundred documents outweigh it, a few do not
 
 
 def fit_mix(
     network: NDArray[np.float32], linear: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Two numbers, none negative: with them ``network`` and ``linear`` (N, C), each times its own, add up best.
+    """The two weights, none negative, with which the logits ``network`` and ``linear`` (N, C) add up best.
 
-    labels: (N,) the true classes. Least is the cross entropy of all N documents, summed, plus `HOLD` times the squared
-    distance from `START`: a network and a linear model are stacked (Wolpert 1992) with two weights on documents that
-    neither was fitted to.
+    labels: (N,) the true classes. The weights minimise the summed cross entropy of all N documents plus `HOLD` times
+    the squared distance from `START`: network and linear model are stacked (Wolpert 1992) on documents that neither was
+    fitted to.
     """
     logits = np.stack([network, linear]).astype(float)  # (2, N, C)
     right = logits[:, np.arange(len(labels)), labels]  # (2, N)

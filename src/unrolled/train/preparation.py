@@ -1,4 +1,4 @@
-"""What a run needs before it trains: kind of tokens, data, the recipe's values, the linear model, the network."""
+"""Preparation of a run: its kind of tokens, its data, the recipe's values, the linear model, the network."""
 
 import pytorch_lightning as pl
 import torch

@@ -1,4 +1,4 @@
-"""How long and how a training goes on, as it follows from the corpus: values for the keys that are `auto`.
+"""Recipes: from the size of a corpus to values for all keys that are `auto`.
 
 The rule, whose numbers stand in conf/recipe/:
 
@@ -6,7 +6,7 @@ The rule, whose numbers stand in conf/recipe/:
   or there would be too few optimizer steps.
 * There are so many epochs that ``documents`` are read in all, from ``fewest_epochs`` to ``most_epochs``; as many as
   ``tokens`` allow, if that is less, but at least ``passes``.
-* Training ends before where ``patience`` documents have been read without a lower validation loss.
+* Training ends earlier where ``patience`` documents have been read without a lower validation loss.
 * The learning rate is ``lr``, and for fewer than ``lr_documents`` documents it falls with the square root of their
   number.
 * Words are dropped unless the vocabulary has no more than ``few_types`` entries, as of characters or digits.
@@ -28,7 +28,7 @@ from unrolled.train.build import build
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a recipe knows of a corpus. Numbers of documents are those of train."""
+    """Sizes of a corpus, from which a recipe decides. Numbers of documents are those of train."""
 
     documents: int
     tokens: int

@@ -1,4 +1,4 @@
-"""AdamW whose step costs, for an embedding, what the batch touches.
+"""AdamW that updates, of an embedding, only the rows that a batch needs, and agrees with the dense step.
 
 Dense AdamW (Loshchilov & Hutter 2019) moves every row of an embedding in every step: a row without a gradient still
 loses weight by decay and still goes on by what is left of its first moment. After its last gradient, in step s, the

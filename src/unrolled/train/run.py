@@ -45,7 +45,7 @@ def train(config: DictConfig) -> float | None:
     if before is not None:
         restore_settings(config, before)
     elif sweeping:
-        check_early(config)  # files that are not there are no run; of a single one `cli` has looked for them already
+        check_early(config)  # missing files are no run; for a single run `cli/train.py` has looked already
     valid = checked(config)
     check_launcher(config.trainer.get("devices"))
     _silence_libraries()

@@ -1,4 +1,4 @@
-"""What training shows: its data, and its closing table."""
+"""Tables that training prints: its data at the beginning, and its results at the end."""
 
 import math
 from collections.abc import Mapping

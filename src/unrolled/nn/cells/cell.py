@@ -1,4 +1,4 @@
-"""What every cell has: named weights, one product for the input of all steps, and the equations of one step."""
+"""The base class of cells: named weights, one product for the input of all steps, the equations of one step."""
 
 import math
 from collections.abc import Mapping

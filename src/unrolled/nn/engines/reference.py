@@ -2,7 +2,7 @@
 
 Backpropagation through time (Werbos 1990) for the equations of `unrolled.nn.cells`. Every function takes one layer in
 one direction over K steps. Before it, all steps' share of the input has been computed in one product; after it, the
-gradients of input and weights are one product each over all steps (fused.py). Only what must go step by step is here.
+gradients of input and weights are one product each over all steps (by_hand.py). Only what must go step by step is here.
 
 Notation: a is what goes into a gate's nonlinearity, s' = s (1 - s) and tanh' = 1 - tanh^2 are written with the values
 themselves, dv is the gradient of the loss with respect to v, dy_t comes from the outside to the output h_t, and

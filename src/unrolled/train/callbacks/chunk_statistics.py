@@ -1,4 +1,4 @@
-"""How well the chunks of a batch fill the blocks that are computed."""
+"""Statistics of padding: how well the chunks of a batch fill the blocks that are computed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a run trains, in TensorBoard: its configuration, the layers of its model, and their parameters."""
+"""Description of a run in TensorBoard: its configuration, the layers of its model, and their parameters."""
 
 from collections.abc import Mapping
 from typing import Any

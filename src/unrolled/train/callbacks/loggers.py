@@ -1,4 +1,4 @@
-"""When callbacks log, what of several devices, and to what."""
+"""Helpers of callbacks that log: which steps are logged, sums over devices, and the loggers themselves."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING

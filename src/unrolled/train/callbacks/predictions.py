@@ -1,4 +1,4 @@
-"""What the model predicted in the test, in TensorBoard: confusion matrix and examples."""
+"""Predictions on the test set in TensorBoard: confusion matrix and examples."""
 
 import html
 from collections.abc import Sequence
