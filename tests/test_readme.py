@@ -150,7 +150,7 @@ def test_relative_links_lead_to_files() -> None:
 
 
 def test_the_usual_names_of_columns_are_those_that_are_found() -> None:
-    section = README[README.index("The columns are found by themselves") : README.index("; for the class `label`")]
+    section = README[README.index("Columns with a usual name are found") : README.index("; for the class `label`")]
     assert tuple(re.findall(r"`(\w+)`", section)) == TEXT_NAMES
-    section = README[README.index("; for the class `label`") : README.index("The first of a list that is there wins")]
+    section = README[README.index("; for the class `label`") : README.index("The first name of a list")]
     assert tuple(re.findall(r"`(\w+)`", section)) == LABEL_NAMES
