@@ -1,4 +1,4 @@
-# Everything one can do here; `make` lists it. Set-up is redone only when the lock or pyproject.toml changed.
+# Everything one can do here; `make` lists the commands. Set-up is redone only when the lock or pyproject.toml changed.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -34,7 +34,7 @@ lint: $(READY) ## Check style and types, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(READY) ## Bring the code into form
+format: $(READY) ## Format the code, and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -47,16 +47,16 @@ sweep: $(READY) ## Train every model in both implementations: make sweep ARGS="s
 compare: $(READY) ## Compare the runs: make compare ARGS="runs --format md"
 	$(BIN)/python compare.py $(or $(ARGS),runs)
 
-bench-gpu: $(READY) ## The same on a GPU: each recurrence against torch.nn (cuDNN)
-	$(BIN)/python benchmark.py --device cuda $(ARGS)
-
-mutants: $(READY) ## Break the code on purpose, see the tests fail
-	$(BIN)/python tests/mutants.py $(ARGS)
-
 bench: $(READY) ## Time one layer against torch.nn and its matrix products: make bench ARGS="--threads 2"
 	$(BIN)/python benchmark.py $(ARGS)
 
-clean-cache: $(READY) ## Remove fetched and tokenised data (never runs)
+bench-gpu: $(READY) ## The same on a GPU: each recurrence against torch.nn (cuDNN)
+	$(BIN)/python benchmark.py --device cuda $(ARGS)
+
+mutants: $(READY) ## Break the code on purpose, and see the tests fail
+	$(BIN)/python tests/mutants.py $(ARGS)
+
+clean-cache: $(READY) ## Remove fetched and tokenized data, but no runs
 	$(BIN)/python -m unrolled.data.clear
 
 setup-torchtext: .venv-torchtext/.ready ## Make the environment of torchtext 0.18 (torch 2.3; about 5 GB, five minutes)
@@ -78,7 +78,7 @@ setup-peers: .venv-peers/.ready ## Make the environment of Keras for experiments
 	.venv-peers/bin/python -m pip install --quiet --requirement experiments/peers/requirements.txt
 	@touch $@
 
-clean: ## Remove the environment and what tools left, never runs or data
+clean: ## Remove the environment and what tools left, but no runs and no data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 

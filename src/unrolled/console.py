@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def wide_console(width: int = 240) -> Console:
-    """As wide as the terminal; where the output is none (a file, a pipe), ``width`` columns."""
+    """A console as wide as the terminal; where the output is a file or a pipe, of ``width`` columns."""
     return Console(width=None if sys.stdout.isatty() else width)
 
 

@@ -4,8 +4,8 @@ A document counts every token and every pair of neighbouring tokens that at leas
 have. A count n weighs (1 + log n) idf, idf = log((1 + N) / (1 + N_f)) + 1 for a feature f that N_f of N documents have,
 and a document's weights have length one (Salton & Buckley 1988). On top stands a linear support vector machine of one
 class against the others (scikit-learn's LinearSVC, Fan et al. 2008). Its scores times one number are logits: the number
-that makes training documents likeliest, each scored by a machine which has not seen it. Under which C they are
-likeliest, and whether with pairs or without, is what is taken unless it is given.
+that makes training documents likeliest, each scored by a machine which has not seen it. Unless they are given,
+C and whether pairs count are chosen, too, to make these documents likeliest.
 
 It is what a recurrent classifier has to beat, and, with `model.wide=true`, what it is mixed with.
 """
@@ -104,7 +104,7 @@ class LinearModel:
 
 
 class LinearOptions:
-    """What is left to choose with `model=linear`.
+    """The keys of `model=linear`.
 
     C, pairs: see `fit`; `auto`: what is best. others: keys of recurrences, so that one sweep or experiment can go over
     all models; they do nothing here. Raises ValueError unless C is positive and pairs true, false or `auto`.

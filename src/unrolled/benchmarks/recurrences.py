@@ -26,7 +26,7 @@ SIDE = 1024  # of the square product whose rate is the floor's
 
 @dataclass(frozen=True)
 class Shape:
-    """Which layer reads what."""
+    """Sizes of a layer and of what it reads."""
 
     kind: str  # RNN, LSTM or GRU
     B: int  # rows
@@ -60,7 +60,7 @@ SHAPES = [*four_kinds(64, 200, 128, 64), *four_kinds(32, 128, 128, 64), *four_ki
 
 @dataclass(frozen=True)
 class Settings:
-    """How it is measured."""
+    """Settings of a measurement."""
 
     clock: Clock
     rounds: int = 5

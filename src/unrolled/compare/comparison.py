@@ -29,7 +29,7 @@ ALWAYS_NAMED = ("path", "name", "train")  # keys of `data` that stand in a secti
 
 @dataclass
 class Comparison:
-    """What `compare.py` shows.
+    """The result of a comparison, which `compare.py` shows.
 
     table: a row per configuration, best first in each section. Its columns are ``section`` (title), ``documents`` (the
     part of it that says which documents were read), the settings of ``keys``, each name of ``COLUMNS`` with the mean

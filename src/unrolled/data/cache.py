@@ -56,7 +56,7 @@ COLUMNS: dict[str, type[np.integer[Any]]] = {
 
 @dataclass(frozen=True)
 class TokenCache:
-    """What an entry of the cache holds."""
+    """The contents of an entry of the cache."""
 
     path: Path
     types: list[str]  # alphabetically, by code point

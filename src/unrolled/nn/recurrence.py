@@ -21,7 +21,7 @@ ENGINES = get_args(Engine)
 
 
 class Extras(TypedDict, total=False):
-    """What every recurrence takes besides torch.nn's arguments, by keyword; all but the engine off by default.
+    """Arguments that a recurrence takes besides those of torch.nn, by keyword; all but the engine off by default.
 
     engine (str): how the recurrence is executed. `eager` is autograd through the loop over time, the executable
         specification; `fused` is the backward derived by hand, in native code where a compiler is found, for RNN, LSTM

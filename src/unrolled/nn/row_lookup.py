@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 class RowUpdates(Protocol):
-    """Whoever changes a weight's rows only when they are to be read."""
+    """The interface of optimizers that update a weight's rows only when they are about to be read."""
 
     def catch_up(self, ids: Tensor) -> None:
         """Bring the rows ``ids``, each of which stands there once, up to date."""

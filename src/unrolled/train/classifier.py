@@ -130,7 +130,7 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_fit_start(self) -> None:
-        """Say what the numbers of this run will not tell."""
+        """Log what the figures of this run do not show."""
         if self.network.encoder.bidirectional and self.schedule == "stream":
             _say(
                 f"model.bidirectional=true with tbptt.schedule=stream trains on documents read {self.directions}; "

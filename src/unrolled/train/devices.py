@@ -41,7 +41,7 @@ def overrides_of_rank() -> list[str]:
 
 
 def of_all_devices(own: Any) -> list[Any]:
-    """What each device has in the place of ``own``, by rank; the same list on each. To be called on all of them."""
+    """Gather ``own`` of every device, by rank; the same list on each. To be called on all of them."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [own]
     every: list[Any] = [None] * torch.distributed.get_world_size()

@@ -38,7 +38,7 @@ ALONE: dict[str, Any] = {  # one pass over what is timed, on one device, and not
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one training, without validation."""
+    """How long a training takes, without validation."""
 
     epochs: float
     tokens: float  # of an epoch, on one device

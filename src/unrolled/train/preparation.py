@@ -95,7 +95,7 @@ def build_and_show(
 
 
 def count_all_parameters(model: Classifier, baseline: Baseline | None) -> dict[str, int]:
-    """Of each part and in all, those of the linear model that it is mixed with included."""
+    """Numbers of parameters of each part and in all, the linear model included where it is mixed in."""
     parameters = count_parameters(model)
     if model.network.mix is None or baseline is None:
         return parameters

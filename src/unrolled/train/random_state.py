@@ -8,7 +8,7 @@ import torch
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """Where the generators of Python, NumPy, torch on the CPU and, where it is one, the CUDA ``device`` stand."""
+    """The states of the generators of Python, NumPy, torch on the CPU and, where it is one, of the CUDA ``device``."""
     version, numbers, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002, the global generator's only access
     return {

@@ -69,7 +69,7 @@ SOURCES: dict[str, type[FileSource]] = {"csv": CsvFiles, "tsv": CsvFiles, "jsonl
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a classifier does on N documents with C classes."""
+    """Predictions of a classifier for N documents with C classes, and the figures made of them."""
 
     class_names: list[str]
     labels: NDArray[np.int64]  # [N]

@@ -31,7 +31,7 @@ class LoadedRun:
 
 
 def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> LoadedRun:
-    """What ``run`` (a run's directory, or ``runs/latest``) has trained.
+    """Load the model that ``run`` (a run's directory, or ``runs/latest``) has trained.
 
     checkpoint: ``best``, ``last`` or a file; None: the weights that the run has tested; device: None takes a GPU where
     there is one.

@@ -29,7 +29,7 @@ WINDOW_DOCUMENTS, WINDOW_TOKENS = 2048, 1 << 22  # read ahead, so that documents
 
 @dataclass(eq=False, repr=False)
 class TextClassifier:
-    """What a run has learnt: from texts to classes.
+    """A trained classifier: from texts to classes.
 
     Texts are read as in the run's test: the same tokenizer, vocabulary and cut, whole documents chunk by chunk, so
     memory does not grow with the number of texts; with a document's length only that of its tokens does, and in two

@@ -11,7 +11,7 @@ from unrolled.data.readers.reader import BadRow, Place, Row, TextReader, plain
 
 @dataclass
 class JsonlReader(TextReader):
-    """Strings are taken as they are, numbers and truth values as JSON writes them, null as nothing.
+    """Reads JSON objects: strings as they are, numbers and truth values as JSON writes them, null as nothing.
 
     The keys of the first object are the columns.
     """

@@ -10,7 +10,7 @@ from unrolled.errors import UserError
 
 @dataclass
 class LinesReader(TextReader):
-    """Lines have no columns, and so no class; blank lines are texts, too."""
+    """Reads plain lines, which have no columns and so no class; blank lines are texts, too."""
 
     def __post_init__(self) -> None:
         if self.columns.text is not None:

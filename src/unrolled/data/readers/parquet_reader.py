@@ -14,7 +14,7 @@ BATCH = 1024  # rows in memory at once, besides the compressed row group
 
 @dataclass
 class ParquetReader(Reader):
-    """Values are taken as JSON writes them, null as nothing.
+    """Reads Parquet tables: values as JSON writes them, null as nothing.
 
     Where a class is read (in training), rows have the columns of text and class only.
     """
