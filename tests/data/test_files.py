@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.data.files import disk_errors, lock
+from unrolled.data.files import cache_directory, disk_errors, lock
 from unrolled.errors import UserError
 from unrolled.places import default_cache_dir
+
+
+def test_a_home_that_does_not_exist_is_refused_and_ones_own_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cache_directory("~/kept") == Path("/home/me/kept")
+    with pytest.raises(UserError, match=r"^data\.cache_dir=~nobody-of-this-name is not a usable path: "):
+        cache_directory("~nobody-of-this-name")
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:

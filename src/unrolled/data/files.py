@@ -18,7 +18,15 @@ log = logging.getLogger(__name__)
 
 def cache_directory(given: str | Path | None) -> Path:
     """The directory for ``data.cache_dir``, the default where none is given."""
-    return Path(given or default_cache_dir()).expanduser().absolute()
+    return user_path(given or default_cache_dir(), "data.cache_dir")
+
+
+def user_path(path: str | Path, key: str) -> Path:
+    """``path``, given as ``key``, absolute. Raises UserError where it begins with ``~`` and there is no such home."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(f"{key}={path} is not a usable path: {error}") from error
 
 
 def sha256(path: Path) -> str:

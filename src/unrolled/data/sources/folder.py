@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.files import sha256
+from unrolled.data.files import sha256, user_path
 from unrolled.data.readers.text_file import check_encoding, find_encoding, reading
 from unrolled.data.sources.files import check_choices
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
@@ -97,7 +97,7 @@ class Folder(Source):
 def _existing_directory(path: str, key: str) -> Path:
     if not path.isprintable():
         raise UserError(f"{key}={path[:200]!r} contains characters that cannot be printed; rename the directory")
-    directory = Path(path).expanduser().absolute()
+    directory = user_path(path, key)
     if directory.is_file():
         raise UserError(f"{key}={path} is a file, not a directory of directories; for a table choose data=csv")
     if not directory.is_dir():

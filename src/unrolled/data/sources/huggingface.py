@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.extras import require_extra
-from unrolled.data.files import sha256
+from unrolled.data.files import sha256, user_path
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.reader import plain
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
@@ -56,7 +56,7 @@ class HuggingFace(Source):
         import datasets
 
         assert self.path is not None
-        directory = Path(self.path).expanduser()
+        directory = user_path(self.path, "data.path")
         try:
             if (directory / "dataset_dict.json").is_file() or (directory / "state.json").is_file():
                 loaded = datasets.load_from_disk(str(directory))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.files import sha256
+from unrolled.data.files import sha256, user_path
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.data.torchtext_text import import_torchtext
 from unrolled.errors import UserError
@@ -46,7 +46,7 @@ class TorchtextSet(Source):
             raise UserError(f"data.name must be one of {', '.join(NAMES)}, got {self.name!r}")
         self._load = getattr(torchtext.datasets, self.name)
         default = inspect.signature(self._load).parameters["root"].default
-        self.directory = Path(self.root or default).expanduser().absolute()
+        self.directory = user_path(self.root or default, "data.root")
         offered = inspect.signature(self._load).parameters["split"].default
         offered = (offered,) if isinstance(offered, str) else tuple(offered)
         self.names = {split: given for split in SPLITS if (given := getattr(self, split))}
