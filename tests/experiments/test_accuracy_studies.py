@@ -1,4 +1,4 @@
-"""The study of accuracy trains every way with every seed, and compares it with the first."""
+"""The studies of accuracy train every way with every seed, and compare it with the first."""
 
 import json
 from pathlib import Path

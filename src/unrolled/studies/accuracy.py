@@ -1,11 +1,15 @@
-"""Accuracy of several ways to train on several data sets: the runs of such a study, its rows and its table."""
+"""Accuracy of several ways to train on several data sets: the whole of such a study."""
 
+import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from unrolled.compare.significance import compare_configurations
+from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
 from unrolled.studies.trainings import Training, train_all
 from unrolled.train.columns import clock
@@ -29,20 +33,48 @@ class Row:
     epochs: tuple[int, ...]  # that were read
 
 
+def run_accuracy_study(
+    script: str, description: str, ways: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]], text: str
+) -> None:
+    """Train each of ``ways``, names with what they change of the default training, as the command line says.
+
+    script: the study's file; seeds: those with which each data set is trained; text: what the report says below the
+    table of how the figures came about.
+    """
+
+    def study(arguments: argparse.Namespace) -> Report:
+        if arguments.quick:
+            few = ("data.max_tokens=50", "model.hidden_size=4", "trainer.max_epochs=1")
+            quick = {"gru": ("model=gru", *few), "rnn": ("model=rnn", *few)}
+            rows = measure(quick, {"book_excerpts": (1, 2)}, arguments.runs, arguments.jobs)
+        else:
+            rows = measure(ways, seeds, arguments.runs, arguments.jobs)
+        command = f"python experiments/{Path(script).parent.name}/run.py --jobs {arguments.jobs}"
+        made = f"Made by `{command}` with torch {torch.__version__}, one thread per run. "
+        return Report(table(rows), rows, made + text, {"jobs": arguments.jobs})
+
+    run_study(script, study, description, quick="two small models on the beginnings of 101 documents, one epoch")
+
+
 def measure(
-    corpora: Mapping[str, Sequence[str]], ways: Mapping[str, Sequence[str]], seeds: Sequence[int], runs: Path, jobs: int
+    ways: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]], runs: Path, jobs: int
 ) -> list[Row]:
-    """Train each of ``ways`` on each of ``corpora`` with each seed; both are names with what they change."""
-    names = [(data, way, seed) for data in corpora for way in ways for seed in seeds]
+    """The runs of each way on each data set with each of its seeds, which are trained unless they are there."""
+    names = [(data, way, seed) for data in seeds for way in ways for seed in seeds[data]]
     trainings = [
-        Training(f"{data}_{way}_s{seed}".replace(" ", "_"), ("recipe=auto", *corpora[data], *ways[way], f"seed={seed}"))
+        Training(f"{data}_{way}_s{seed}".replace(" ", "_"), ("recipe=auto", f"data={data}", *ways[way], f"seed={seed}"))
         for data, way, seed in names
     ]
     found = dict(zip(names, train_all(trainings, runs, jobs), strict=True))
     first = next(iter(ways))
     return [
-        _row(data, way, [found[data, way, s] for s in seeds], [found[data, first, s] for s in seeds if way != first])
-        for data in corpora
+        _row(
+            data,
+            way,
+            [found[data, way, s] for s in seeds[data]],
+            [found[data, first, s] for s in seeds[data] if way != first],
+        )
+        for data in seeds
         for way in ways
     ]
 
