@@ -56,9 +56,7 @@ def run_accuracy_study(
     run_study(script, study, description, quick="two small models on the beginnings of 101 documents, one epoch")
 
 
-def measure(
-    ways: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]], runs: Path, jobs: int
-) -> list[Row]:
+def measure(ways: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]], runs: Path, jobs: int) -> list[Row]:
     """The runs of each way on each data set with each of its seeds, which are trained unless they are there."""
     names = [(data, way, seed) for data in seeds for way in ways for seed in seeds[data]]
     trainings = [
