@@ -3,8 +3,8 @@
 Every row is the default training of `model=lstmp` with one thing left out or put in the place of another.
 """
 
+from unrolled.studies.accuracy import Plan, run_accuracy_study
 from unrolled.studies.accuracy import Row as Row
-from unrolled.studies.accuracy import run_accuracy_study
 
 WAYS = {
     "the recipe": (),
@@ -16,25 +16,26 @@ WAYS = {
     "no dropout before the head": ("pooling.dropout=0",),
     "no label smoothing": ("label_smoothing=0",),
     "weights not averaged": ("callbacks.averaging=null",),
-    "constant learning rate": ("scheduler=constant",),
+    "constant rate": ("scheduler=constant",),
+    "constant rate and longer average": ("scheduler=constant", "callbacks.averaging.decay=0.995"),
     "cosine": ("scheduler=cosine",),
     "five epochs": ("trainer.max_epochs=5",),
-    "pooling=max": ("pooling=max",),
-    "pooling=mean": ("pooling=mean",),
-    "pooling=attention": ("pooling=attention",),
-    "text=words": ("text=words",),
-    "variational dropout 0.3": ("model.input_dropout=0.3", "embedding.dropout=0"),
-    "weight drop 0.3": ("model.weight_dropout=0.3",),
-    "zoneout 0.1": ("model.zoneout_hidden=0.1", "model.zoneout_cell=0.1"),
+    "max pooling": ("pooling=max",),
+    "mean pooling": ("pooling=mean",),
+    "attention pooling": ("pooling=attention",),
+    "basic_english words": ("text=words",),
+    "variational dropout": ("model.input_dropout=0.3", "embedding.dropout=0"),
+    "weight drop": ("model.weight_dropout=0.3",),
+    "zoneout": ("model.zoneout_hidden=0.1", "model.zoneout_cell=0.1"),
 }
-SEEDS = {"election_tweets": (1, 2, 3), "newsgroups": (1,)}
+PLANS = {"election_tweets": Plan(list(WAYS), (1, 2, 3))}
 
 if __name__ == "__main__":
     run_accuracy_study(
         __file__,
         "The default recipe with one ingredient changed at a time.",
         WAYS,
-        SEEDS,
+        PLANS,
         "Errors on the test documents: mean and range over the seeds, which also draw the validation documents where "
         "these are random; p: McNemar's test against the recipe on the same data set.",
     )

@@ -33,22 +33,30 @@ class Row:
     epochs: tuple[int, ...]  # that were read
 
 
-def run_accuracy_study(
-    script: str, description: str, ways: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]], text: str
-) -> None:
-    """Train each of ``ways``, names with what they change of the default training, as the command line says.
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on one data set."""
 
-    script: the study's file; seeds: those with which each data set is trained; text: what the report says below the
-    table of how the figures came about.
+    ways: Sequence[str]  # the others are compared with the first
+    seeds: Sequence[int]
+
+
+def run_accuracy_study(
+    script: str, description: str, ways: Mapping[str, Sequence[str]], plans: Mapping[str, Plan], text: str
+) -> None:
+    """Train what ``plans`` says of each data set, as the command line says.
+
+    script: the study's file; ways: names with what they change of the default training; text: what the report says
+    below the table of how the figures came about.
     """
 
     def study(arguments: argparse.Namespace) -> Report:
         if arguments.quick:
             few = ("data.max_tokens=50", "model.hidden_size=4", "trainer.max_epochs=1")
             quick = {"gru": ("model=gru", *few), "rnn": ("model=rnn", *few)}
-            rows = measure(quick, {"book_excerpts": (1, 2)}, arguments.runs, arguments.jobs)
+            rows = measure(quick, {"book_excerpts": Plan(list(quick), (1, 2))}, arguments.runs, arguments.jobs)
         else:
-            rows = measure(ways, seeds, arguments.runs, arguments.jobs)
+            rows = measure(ways, plans, arguments.runs, arguments.jobs)
         command = f"python experiments/{Path(script).parent.name}/run.py --jobs {arguments.jobs}"
         made = f"Made by `{command}` with torch {torch.__version__}, one thread per run. "
         return Report(table(rows), rows, made + text, {"jobs": arguments.jobs})
@@ -56,25 +64,21 @@ def run_accuracy_study(
     run_study(script, study, description, quick="two small models on the beginnings of 101 documents, one epoch")
 
 
-def measure(ways: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]], runs: Path, jobs: int) -> list[Row]:
-    """The runs of each way on each data set with each of its seeds, which are trained unless they are there."""
-    names = [(data, way, seed) for data in seeds for way in ways for seed in seeds[data]]
+def measure(ways: Mapping[str, Sequence[str]], plans: Mapping[str, Plan], runs: Path, jobs: int) -> list[Row]:
+    """The runs of each way on each data set with each seed that is planned, trained unless they are there."""
+    names = [(data, way, seed) for data, plan in plans.items() for way in plan.ways for seed in plan.seeds]
     trainings = [
         Training(f"{data}_{way}_s{seed}".replace(" ", "_"), ("recipe=auto", f"data={data}", *ways[way], f"seed={seed}"))
         for data, way, seed in names
     ]
     found = dict(zip(names, train_all(trainings, runs, jobs), strict=True))
-    first = next(iter(ways))
-    return [
-        _row(
-            data,
-            way,
-            [found[data, way, s] for s in seeds[data]],
-            [found[data, first, s] for s in seeds[data] if way != first],
-        )
-        for data in seeds
-        for way in ways
-    ]
+    rows = []
+    for data, plan in plans.items():
+        first = [found[data, plan.ways[0], seed] for seed in plan.seeds]
+        for way in plan.ways:
+            own = [found[data, way, seed] for seed in plan.seeds]
+            rows.append(_row(data, way, own, first if way != plan.ways[0] else []))
+    return rows
 
 
 def _row(data: str, way: str, own: Sequence[RunResult], first: Sequence[RunResult]) -> Row:
