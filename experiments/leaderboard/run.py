@@ -6,6 +6,7 @@ recurrences and one in two directions, which mix their logits with the linear mo
 
 from unrolled.studies.accuracy import Plan, run_accuracy_study
 from unrolled.studies.accuracy import Row as Row
+from unrolled.studies.accuracy import table as table
 
 WAYS = {
     "linear": ("model=linear",),

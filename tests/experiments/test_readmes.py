@@ -6,6 +6,7 @@ import pytest
 from tests.experiments.script import STUDIES, load
 
 ROWS = {
+    "ablation": "Row",
     "chunk_length": "Row",
     "leaderboard": "Row",
     "memory": "Measured",
