@@ -1,6 +1,6 @@
 // The time loops of RNN, LSTM, LSTMP and GRU on a CPU, forward and backward. The equations, and the derivation of the
 // backward, are in reference.py, which has the same functions in Python; the products over all steps at once are in
-// fused.py.
+// by_hand.py.
 //
 // Each thread takes a share of the rows of the batch through all time steps, so that threads meet once a call. The
 // recurrent weights are packed once a call into tiles of V vectors: the recurrent product of a tile is summed up in
