@@ -136,7 +136,7 @@ def fit(
     parts = _held_out(y)
     best: tuple[float, float, float, Integers, Floats, Any] | None = None
     for with_pairs in (True, False) if pairs is None else (pairs,):
-        kept = np.full(len(features), True) if with_pairs else features < PAIR
+        kept = (features < PAIR) | with_pairs
         own = features[kept]
         idf = (np.log((1 + len(fitted)) / (1 + documents_with[kept])) + 1).astype(np.float32)
         x = _matrix(counted, own, idf)

@@ -13,7 +13,7 @@ from tests.conftest import ROOT, program
 
 from unrolled.cli import train
 from unrolled.cli.command_line import quote_names
-from unrolled.cli.conf import PROJECT, register_resolver
+from unrolled.cli.conf import PROJECT_VARIABLE, register_resolver
 
 CONF = ROOT / "conf"
 
@@ -33,7 +33,7 @@ def run_here(
 ) -> tuple[int | str | None, str]:
     """`python train.py` with ``arguments`` in this process: exit status and standard error."""
     monkeypatch.setattr("sys.argv", ["train.py", *arguments])
-    for name in ("HYDRA_FULL_ERROR", PROJECT):
+    for name in ("HYDRA_FULL_ERROR", PROJECT_VARIABLE):
         monkeypatch.setenv(name, "0" if name == "HYDRA_FULL_ERROR" else str(ROOT))  # and back: the command sets them
     with pytest.raises(SystemExit) as ended:
         train.train_command(CONF)

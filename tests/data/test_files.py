@@ -12,9 +12,11 @@ from unrolled.errors import UserError
 from unrolled.places import default_cache_dir
 
 
-def test_a_home_that_does_not_exist_is_refused_and_ones_own_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert cache_directory("~/kept") == Path("/home/me/kept")
+def test_a_home_that_does_not_exist_is_refused_and_ones_own_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_directory("~/kept") == tmp_path / "kept"
     with pytest.raises(UserError, match=r"^data\.cache_dir=~nobody-of-this-name is not a usable path: "):
         cache_directory("~nobody-of-this-name")
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-PROJECT = "UNROLLED_PROJECT"  # environment variable: the directory of train.py, for the processes of a sweep, too
+PROJECT_VARIABLE = "UNROLLED_PROJECT"  # environment variable: the directory of train.py, for processes of a sweep, too
 OF_FILES = ("csv", "jsonl", "parquet", "folder")  # choices of `data` whose documents are the user's
 
 
@@ -68,7 +68,9 @@ def register_resolver() -> None:
     """Let conf/ say ``${root:path}`` for a path below the directory of train.py, and ``${corpus:...}``."""
     from omegaconf import OmegaConf
 
-    OmegaConf.register_new_resolver("root", lambda path: str(Path(os.environ.get(PROJECT, ".")) / path), replace=True)
+    OmegaConf.register_new_resolver(
+        "root", lambda path: str(Path(os.environ.get(PROJECT_VARIABLE, ".")) / path), replace=True
+    )
     OmegaConf.register_new_resolver("corpus", corpus_name, replace=True)
 
 
@@ -82,5 +84,5 @@ def corpus_name(choice: str, file: Any, hub: Any) -> str:
     return name or choice
 
 
-if PROJECT in os.environ:  # a process that a launcher has started: it calls `run_task`, not `train_command`
+if PROJECT_VARIABLE in os.environ:  # a process that a launcher has started: it calls `run_task`, not `train_command`
     register_resolver()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.cli.command_line import check_options, check_output_dir, quote_names, without_null_choices
-from unrolled.cli.conf import PROJECT, register_resolver
+from unrolled.cli.conf import PROJECT_VARIABLE, register_resolver
 from unrolled.cli.explain import explained
 from unrolled.cli.help import help_text
 from unrolled.cli.terminal import stop
@@ -31,7 +31,7 @@ def train_command(conf: Path) -> None:
         return
     in_full = os.environ.get("HYDRA_FULL_ERROR", "0") != "0"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before we are asked
-    os.environ[PROJECT] = str(conf.parent)
+    os.environ[PROJECT_VARIABLE] = str(conf.parent)
     arguments = sys.argv[1:]
     try:
         check_options(arguments)
