@@ -33,7 +33,6 @@ PARTS = {  # what a row is, in microseconds a token
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print tables and, with ``--output``, keep the raw numbers."""
     parser = argparse.ArgumentParser(
         prog="benchmark.py",
         description="Speed of the recurrences against torch.nn (recurrences), of training against a bare loop "

@@ -33,7 +33,6 @@ class _Clock(Callback):
         self.last = (0.0, 0.0)
 
     def look(self) -> None:
-        """A step has ended."""
         self.last = (time.perf_counter(), time.process_time())
         self.first = self.first or self.last
 

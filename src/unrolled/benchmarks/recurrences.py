@@ -51,7 +51,6 @@ class Shape:
 
 
 def four_kinds(B: int, E: int, H: int, P: int) -> list[Shape]:
-    """LSTMP, LSTM, GRU and RNN of one size."""
     return [Shape("LSTM", B, E, H, P), *(Shape(kind, B, E, H) for kind in ("LSTM", "GRU", "RNN"))]
 
 
@@ -60,8 +59,6 @@ SHAPES = [*four_kinds(64, 200, 128, 64), *four_kinds(32, 128, 128, 64), *four_ki
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a measurement."""
-
     clock: Clock
     rounds: int = 5
     least: float = 0.1  # seconds that each candidate runs in each round
@@ -194,7 +191,6 @@ def _reads_chunks(module: nn.Module, shape: Shape, lengths: np.ndarray) -> Calla
 
 
 def _corpus(lengths: np.ndarray) -> TokenCorpus:
-    """Documents of these lengths, of one word."""
     nothing = np.zeros(len(lengths), dtype=np.int64)
     tokens, starts = np.zeros(int(lengths.sum()), dtype=np.int64), np.cumsum(lengths) - lengths
     return TokenCorpus(tokens, np.zeros(1, dtype=np.int32), starts, lengths, nothing, np.arange(len(lengths)))

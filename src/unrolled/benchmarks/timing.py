@@ -19,7 +19,6 @@ class Times:
 
     @property
     def median(self) -> float:
-        """The middle one."""
         return statistics.median(self.seconds)
 
 

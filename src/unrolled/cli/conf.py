@@ -18,7 +18,6 @@ def default_choices(conf: Path) -> dict[str, str | None]:
 
 
 def choices(conf: Path, group: str) -> list[str]:
-    """The names that ``group`` can be set to."""
     return sorted(file.stem for file in (conf / group).glob("*.yaml"))
 
 

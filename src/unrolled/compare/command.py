@@ -32,7 +32,6 @@ examples:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says. Raises UserError where it cannot be done."""
     options = _parser().parse_args(arguments)
     from unrolled.compare import bands, plots, report  # slow to import: not before the arguments are known to be right
     from unrolled.compare.comparison import compare, difference

@@ -228,7 +228,6 @@ def _titles(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _documents(run: RunResult) -> dict[str, Any]:
-    """What says which documents a run read."""
     given = run.config.get("data", {})
     splits = run.data_summary.get("splits", {})
     return {
@@ -300,7 +299,6 @@ def _notes(table: pd.DataFrame) -> list[str]:
 
 
 def _place(run: RunResult) -> str:
-    """Where the timings of ``run`` were taken."""
     device, name, precision, threads, parallel = (str(run.environment.get(key)) for key in TIMED_BY)
     return f"{name} ({device}), {threads} threads, {precision}" + (IN_PARALLEL if parallel == "True" else "")
 

@@ -204,6 +204,5 @@ def to_html(comparison: Comparison, figures: Mapping[str, str] | None = None) ->
 
 
 def print_difference(rows: Sequence[tuple[str, str, str]], titles: tuple[str, str], console: Console) -> None:
-    """Two runs side by side, only what differs."""
     table = plain_table(["", *map(escape, titles)], [list(map(escape, row)) for row in rows], names=3)
     console.print(table)

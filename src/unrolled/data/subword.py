@@ -25,10 +25,7 @@ class Subword(Tokenizer):
     a unigram model (Kudo, 2018). Both see characters, so they read languages without spaces; characters that training
     documents do not have are in no vocabulary, and so ``<unk>`` to a model.
 
-    Args:
-        kind: ``bpe`` or ``unigram``.
-        model: what the library wrote of the trained model, JSON.
-        normalization: see `Tokenizer`.
+    model: what the library wrote of the trained model, JSON; normalization: see `Tokenizer`.
     """
 
     kind: str  # type: ignore[misc]  # here it differs by object

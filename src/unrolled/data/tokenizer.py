@@ -11,11 +11,7 @@ NORMALIZATIONS = ("NFC", "NFD", "NFKC", "NFKD")
 
 
 class Tokenizer(ABC):
-    """Splits a text into tokens, the same text always into the same tokens.
-
-    Args:
-        normalization: Unicode form that texts are brought into first: NFC, NFD, NFKC, NFKD or None (left alone).
-    """
+    """Splits a text, brought into the Unicode form ``normalization`` first, always into the same tokens."""
 
     kind: ClassVar[str]
 

@@ -36,12 +36,7 @@ def import_torchtext(choice: str) -> Any:
 
 
 class TorchtextTokenizer(Tokenizer):
-    """A tokenizer of ``torchtext.data.utils.get_tokenizer``.
-
-    Args:
-        tokenizer: its name there, such as ``basic_english`` or ``spacy``.
-        normalization: see `Tokenizer`.
-    """
+    """A tokenizer by its name in ``torchtext.data.utils.get_tokenizer``, such as ``basic_english`` or ``spacy``."""
 
     kind = "torchtext"
 

@@ -14,11 +14,7 @@ SPECIALS = (PAD, UNK)
 
 
 class Vocabulary:
-    """Tokens in the order of their ids: ``<pad>`` 0, ``<unk>`` 1, then by count descending and alphabetically.
-
-    Args:
-        tokens: all tokens, the two specials first.
-    """
+    """All tokens in the order of their ids: ``<pad>`` 0, ``<unk>`` 1, then by count descending and alphabetically."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self.tokens = list(tokens)

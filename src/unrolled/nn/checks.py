@@ -66,5 +66,4 @@ def check_state(name: str, state: State, shapes: list[tuple[int, ...]], dtype: t
 
 
 def autocasts(x: Tensor) -> bool:
-    """Whether autocast is on for the device of `x`."""
     return autocast_dtype(x.device.type) is not None

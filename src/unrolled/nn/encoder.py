@@ -30,7 +30,6 @@ class Encoder(nn.Module):
         return [cast(Layer, layer) for layer in self._layers]
 
     def initial_state(self, batch_size: int) -> State:
-        """The state before a document's first token."""
         return tuple(s for layer in self.layers for s in layer.initial_state(batch_size))
 
     def draw_masks(self, batch_size: int) -> State:

@@ -50,27 +50,13 @@ def build_encoder(
     cell_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> Encoder:
-    """Layers of one recurrence on top of each other.
+    """Layers of one recurrence on top of each other, each of which reads the outputs of the one below.
 
-    Args:
-        input_size: E
-        hidden_size: H
-        cell: `rnn`, `lstm` or `gru`, which torch.nn has, too; `memoryless`, a linear map of each token; or the dotted
-            path of a class derived from `unrolled.nn.cells.Cell`
-        num_layers: layers, each of which reads the outputs of the one below
-        bidirectional: every layer reads from both ends
-        dropout: share of elements zeroed before every layer but the first, drawn at each step
-        proj_size: P, features of an LSTM's projected output; 0 for none
-        shortcut: each direction's outputs have its inputs beside them
-        implementation: `handwritten` or `official` (torch.nn)
-        engine: how a handwritten recurrence is executed (see `Extras`)
-        input_dropout, layer_dropout: share of features zeroed before the first and before every other layer, the same
-            ones at all steps of a document
-        cell_options: further arguments of a cell of one's own
-        options: what a handwritten recurrence has beyond torch.nn (see `Extras`), and its cell (`forget_bias`, ...)
+    cell: `rnn`, `lstm` or `gru`, which torch.nn has, too; `memoryless`, a linear map of each token; or the dotted path
+    of a class derived from `unrolled.nn.cells.Cell`; options: what a handwritten recurrence has beyond torch.nn (see
+    `Extras`), and its cell (`forget_bias`, ...). conf/model/*.yaml say what the others mean.
 
-    Raises:
-        ValueError: an option that this cell or this implementation does not have, or a value out of range
+    Raises ValueError for an option that this cell or this implementation does not have, and a value out of range.
     """
     check_keys(
         cell=cell,

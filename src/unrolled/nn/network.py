@@ -40,7 +40,6 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
         return self.head.weight.device
 
     def initial_pooled(self, rows: int) -> Pooled:
@@ -48,7 +47,6 @@ class Network(nn.Module):
         return tuple(s for _ in range(self.directions) for s in self.pooling.initial(rows, self.device))
 
     def pooled_of_directions(self, pooled: Pooled) -> list[Pooled]:
-        """The statistics of each direction."""
         size = len(pooled) // self.directions
         return [pooled[i * size : (i + 1) * size] for i in range(self.directions)]
 

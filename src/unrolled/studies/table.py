@@ -26,7 +26,6 @@ class StudyTable:
         wide_console(180).print(plain_table(self.header, self.lines, self.names, frame=True))
 
     def markdown(self) -> str:
-        """The table as GitHub Markdown."""
         return markdown_table(self.header, self.lines, self.names)
 
 

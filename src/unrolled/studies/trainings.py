@@ -28,7 +28,6 @@ class Training:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """All that differs from the defaults."""
         recipe = () if any(each.startswith("recipe=") for each in self.overrides) else ("recipe=fixed", "baseline=null")
         return (*ALWAYS, *recipe, *self.overrides)
 

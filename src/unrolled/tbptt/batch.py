@@ -30,7 +30,6 @@ class Block:
 
     @property
     def rows(self) -> int:
-        """B."""
         return self.tokens.shape[1]
 
 
@@ -110,11 +109,9 @@ class Batch:
 
     @property
     def blocks(self) -> Blocks:
-        """In reading order."""
         return Blocks(self)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch on ``device``."""
         return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:

@@ -44,7 +44,6 @@ class Budget:
         self._bytes: NDArray[np.float64] | None = None  # [4] for each chunk, row of one, time step and position
 
     def limit_mib(self, device: torch.device) -> float:
-        """The budget on ``device``."""
         if self.mib is None:
             self.mib = default_budget_mib(device)  # reads files: once, not before every step
         return self.mib

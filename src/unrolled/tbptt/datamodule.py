@@ -38,15 +38,12 @@ class DocumentsDataModule(pl.LightningDataModule):
         return DocumentsSchedule(train, self.batch_size, self.chunk_len, self.seed, rank=rank, world_size=world_size)
 
     def train_dataloader(self) -> BatchLoader:
-        """Batches of the training split, in another order each epoch."""
         return self._loader(self.train_schedule(*self._rank()))
 
     def val_dataloader(self) -> BatchLoader:
-        """Every validation document once."""
         return self.evaluation_loader(self.prepared.valid)
 
     def test_dataloader(self) -> BatchLoader:
-        """Every test document once."""
         return self.evaluation_loader(self.prepared.test)
 
     def evaluation_loader(self, corpus: TokenCorpus) -> BatchLoader:

@@ -47,11 +47,9 @@ class BatchLoader:
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
         return {"epoch": self.epoch, "next_step": self.next_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken."""
         self.epoch, self.next_step = state["epoch"], state["next_step"]
         self._first = self.next_step
 

@@ -37,9 +37,7 @@ class Readable(Protocol):
         """One chunk x (K, B, E): outputs (K, B, D) and the state after it."""
         ...
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """What is trained of it."""
-        ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 @dataclass(frozen=True)

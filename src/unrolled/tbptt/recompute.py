@@ -135,7 +135,6 @@ class _Entered:
         self.kept: list[Tensor] = []
 
     def __call__(self, k: int, carried: CarriedState) -> None:
-        """Keep what chunk ``k`` begins with."""
         if k == 0:
             return
         tensors = [*carried.state, *carried.pooled]

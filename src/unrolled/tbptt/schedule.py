@@ -85,7 +85,6 @@ class DocumentsSchedule:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def batches(self, epoch: int) -> Batches:
-        """The epoch's batches of this rank."""
         order = self.order(epoch)
         return Batches(len(order), lambda index: self._batch(order[index]))
 
@@ -142,7 +141,6 @@ class StreamSchedule:
         return documents, begin
 
     def batches(self, epoch: int) -> Batches:
-        """The epoch's batches of this rank."""
         documents, begin = (whole[:, self.rank :: self.world_size] for whole in self.plan(epoch))
         normalizer = len(self.corpus) / len(documents) / self.world_size
         return Batches(

@@ -30,11 +30,9 @@ class Baseline:
 
     @property
     def parameters(self) -> int:
-        """Its weights and biases."""
         return self.model.weights.size + self.model.bias.size
 
     def record(self) -> dict[str, Any]:
-        """What results.json says of it."""
         about = {"seconds": self.seconds, "documents": self.documents, "parameters": self.parameters}
         return {**self.metrics, **about, "C": self.model.C, "pairs": self.model.pairs}
 

@@ -91,13 +91,11 @@ def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData
 
 
 def truncation(checked: Config) -> Truncation:
-    """How documents are read in training."""
     tbptt = checked.tbptt
     return Truncation(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry)
 
 
 def without(config: DictConfig, *keys: str) -> DictConfig:
-    """The config without some of its keys."""
     return OmegaConf.create({key: value for key, value in config.items() if key not in keys})
 
 
@@ -120,7 +118,6 @@ def _balanced(prepared: PreparedData) -> Tensor:
 
 
 def build_datamodule(prepared: PreparedData, checked: Config) -> "DocumentsDataModule":
-    """The batches that ``checked`` describes."""
     from unrolled.tbptt.datamodule import DocumentsDataModule
 
     tbptt = checked.tbptt

@@ -130,7 +130,6 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_fit_start(self) -> None:
-        """Log what the figures of this run do not show."""
         if self.network.encoder.bidirectional and self.schedule == "stream":
             _say(
                 f"model.bidirectional=true with tbptt.schedule=stream trains on documents read {self.directions}; "
@@ -191,7 +190,6 @@ class Classifier(pl.LightningModule):
         self.log_dict(self.val_metrics)
 
     def on_test_start(self) -> None:
-        """Forget what an earlier test predicted."""
         self._test_rows.clear()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -216,7 +214,6 @@ class Classifier(pl.LightningModule):
         }
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and a learning-rate schedule per step where one is set."""
         optimizer = self._optimizer(self.parameters())
         embedding, one_cpu = self.network.embedding, self.device.type == "cpu" and self.trainer.world_size == 1
         if isinstance(optimizer, RowAdamW) and not optimizer.only_dense and one_cpu and embedding.weight.requires_grad:

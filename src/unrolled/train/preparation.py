@@ -86,7 +86,6 @@ def with_baseline(
 def build_and_show(
     config: DictConfig, valid: Config, prepared: PreparedData, baseline: Baseline | None, console: Console
 ) -> Classifier:
-    """Build the model and show what it is."""
     model = build_classifier(config, valid, prepared)
     parameters = count_all_parameters(model, baseline)
     parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")

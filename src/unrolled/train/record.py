@@ -59,14 +59,12 @@ def recorded_run(
 ) -> Iterator[RunResult]:
     """Run the body and leave a ``results.json`` in ``directory`` whatever happens to the run.
 
-    Written at once with status ``running``, and at the end with ``ok``, ``failed`` (any exception) or ``interrupted``
-    (Ctrl-C, SIGTERM, Lightning's exit after either). Exceptions go on; the exit status after an interrupt is
-    128 + the signal's number, as shells have it.
+    Its status is ``running``, and at the end ``ok``, ``failed`` (any exception) or ``interrupted`` (Ctrl-C, SIGTERM,
+    Lightning's exit after either). Exceptions go on; the exit status after an interrupt is 128 + the signal's number.
 
     config: resolved, plain containers; root: the directory of all runs, where the file ``latest`` is kept (two levels
-    up if not given); before: the same run as it was left, with the wall time it had taken, where it goes on now;
-    keep_refused: data that are refused (RefusedDataError) are a failed run, too; otherwise only the log is left of it;
-    known: further fields of RunResult (model, implementation, data).
+    up if not given); before: the same run as it was left, where it goes on now; keep_refused: data that are refused
+    (RefusedDataError) are a failed run, too; otherwise only the log is left of it; known: further fields of RunResult.
     """
     directory.mkdir(parents=True, exist_ok=True)
     result = RunResult(

@@ -69,7 +69,6 @@ class RunResult:
         return path
 
     def configure(self, config: Mapping[str, Any]) -> None:
-        """Record the settings that the run goes by."""
         self.config = dict(config)
         self.config_hash = config_hash(config)
         self.config_hash_without_seed = config_hash(config, (*WITHOUT_EFFECT, "seed"))

@@ -92,7 +92,6 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """The share of documents whose class is right."""
         return float((self.predicted == self.labels).mean())
 
     def per_class(self) -> list[dict[str, Any]]:
@@ -135,7 +134,6 @@ class Evaluation:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says. Raises UserError where it cannot be done."""
     parser = argparse.ArgumentParser("evaluate.py", description=DESCRIPTION, epilog=EXAMPLES)
     _, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     if not given.get("errors", "10").isdigit():

@@ -78,7 +78,6 @@ class ChunkModel(nn.Module):
         self.num_states = len(self.network.encoder.initial_state(1))
 
     def start(self) -> tuple[Tensor, ...]:
-        """The carried state before the first token."""
         return (*self.network.encoder.initial_state(1), *self.network.initial_pooled(1))
 
     def forward(self, tokens: Tensor, length: Tensor, *carried: Tensor) -> tuple[Tensor, ...]:
@@ -94,7 +93,6 @@ class ChunkModel(nn.Module):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says. Raises UserError where it cannot be done."""
     parser = argparse.ArgumentParser("export.py", description=DESCRIPTION, epilog=EXAMPLES)
     _, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     if given.get("format", "onnx") != "onnx":

@@ -31,12 +31,10 @@ class LoadedRun:
 
 
 def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> LoadedRun:
-    """Load the model that ``run`` (a run's directory, or ``runs/latest``) has trained.
+    """Load the model that ``run`` (a directory, or ``runs/latest``) has trained, onto a GPU where ``device`` is None.
 
-    checkpoint: ``best``, ``last`` or a file; None: the weights that the run has tested; device: None takes a GPU where
-    there is one.
-
-    Raises UserError where that is no run, not a finished one, or one of another version.
+    checkpoint: ``best``, ``last`` or a file; None: the weights that the run has tested. Raises UserError where that is
+    no run, not a finished one, or one of another version.
     """
     result = load_result(run)
     path = _checkpoint(result, checkpoint)
@@ -107,12 +105,10 @@ def _device(device: str | torch.device | None) -> torch.device:
 
 
 def saved_config(result: RunResult) -> DictConfig:
-    """The run's configuration as Hydra composed it."""
     return OmegaConf.create({key: value for key, value in result.config.items() if key != "hydra"})
 
 
 def load_linear(directory: Path) -> LinearModel:
-    """The linear model that the run has fitted."""
     try:
         return LinearModel.load(directory / LINEAR_FILE)
     except (OSError, ValueError) as error:
@@ -120,7 +116,6 @@ def load_linear(directory: Path) -> LinearModel:
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:
-    """The run's vocabulary."""
     try:
         return Vocabulary.load(directory / VOCABULARY_FILE)
     except (OSError, ValueError) as error:

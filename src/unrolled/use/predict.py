@@ -75,7 +75,6 @@ examples:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says. Raises UserError where it cannot be done."""
     parser = argparse.ArgumentParser("predict.py", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--proba", action="store_true", help="the probability of every class, too")
     parser.add_argument("--top", type=int, metavar="K", help="the K most likely classes with their probabilities")

@@ -199,7 +199,6 @@ class Session:
 
     @property
     def label(self) -> str:
-        """The likeliest class for what has been read."""
         return str(self._model.classes_[self.proba.argmax()])
 
     def _count(self, counts: Counter[int], ids: list[int], before: int | None) -> int | None:

@@ -29,8 +29,6 @@ class Place:
 
 
 class Row(NamedTuple):
-    """One row of a table."""
-
     place: Place  # where it stands; the reader goes on to change it when the next row is asked for
     texts: Sequence[str]  # of the columns with text
     label: str  # of the column with the class; empty where none is read

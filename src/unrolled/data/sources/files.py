@@ -20,18 +20,7 @@ from unrolled.errors import UserError
 class FileSource(Source):
     """A table in a file for each split: rows with a class and one or several columns of text.
 
-    Args:
-        train: file with training documents, or with all documents if no other file is given.
-        valid, test: files, or None to split off train.
-        text_column: name or number (from 1) of the column with the text; several in a list are joined by a blank; None
-            finds it by a common name such as text, content or review.
-        label_column: name or number of the column with the class; None finds it by a common name such as label.
-        group_column: name or number of a column, such as the author or thread, whose documents with the same value
-            stay together when validation and test are split off; None for no groups.
-        empty: what happens to blank texts: ``keep`` (a document without tokens) or ``drop``.
-        bad_rows: what happens to rows that cannot be used (wrong number of fields, no label): ``stop`` or ``drop``.
-
-    The other arguments of a subclass are the settings of its reader.
+    conf/data/jsonl.yaml says what the arguments mean; those that a subclass adds are the settings of its reader.
     """
 
     READER: ClassVar[type[Reader]]
@@ -64,7 +53,6 @@ class FileSource(Source):
         return str(self.files[split])
 
     def fingerprint(self) -> dict[str, Any]:
-        """Hashes of the files and every setting of the reader."""
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in SPLITS}
         files = {split: sha256(file) for split, file in self.files.items()}
         return {"reader": type(self).__name__, "files": files, "settings": settings}

@@ -21,14 +21,7 @@ class Folder(Source):
     """Documents in files below one directory for each class, whose name is the class (as the IMDB reviews come).
 
     Files may lie in directories below that of their class, and may be gzipped. Names that begin with a dot are left
-    out. Documents are ordered by path.
-
-    Args:
-        train: directory that holds the directories of the classes.
-        valid, test: the same for validation and test, or None to split off train.
-        encoding: of all files; None finds UTF-8, UTF-16 and UTF-32 for each.
-        empty: blank files: ``keep`` (a document without tokens) or ``drop``.
-        bad_rows: files that are no text: ``stop`` or ``drop``.
+    out. Documents are ordered by path. conf/data/folder.yaml says what the arguments mean.
     """
 
     train: str | None = None
@@ -60,7 +53,6 @@ class Folder(Source):
         return str(self.directories[split])
 
     def fingerprint(self) -> dict[str, Any]:
-        """A hash over the paths and contents of all files of each split."""
         hashes = {}
         for split, files in self.files.items():
             running = hashlib.sha256()

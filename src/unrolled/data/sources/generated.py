@@ -12,12 +12,7 @@ from unrolled.errors import UserError
 
 
 class Generated(Source):
-    """Documents from a seeded generator, all different, so that none of test stands in train.
-
-    Args:
-        train, test: number of documents; validation is split off train.
-        seed: another one makes other documents.
-    """
+    """Documents from a seeded generator, all different, so that none of test stands in train."""
 
     train: int
     test: int
@@ -67,12 +62,6 @@ class Recall(Generated):
     Noise is drawn from the same symbols as the first token, so only its place tells the class: no bag of words can.
     With noise="other" it has as many symbols of its own: what is left is to keep the first token for so long.
     (The delayed recall of Hochreiter & Schmidhuber, 1997, section 5, as a classification.)
-
-    Args:
-        length: tokens of noise.
-        classes: symbols, each a class.
-        noise: "same" symbols as the classes', or "other" ones.
-        train, test, seed: see `Generated`.
     """
 
     name = "recall"
@@ -107,12 +96,6 @@ class ListOps(Generated):
     expressions: [MAX, [MIN, [MED (the median, rounded down) or [SM (the sum modulo 10), closed by ]. At depth
     ``max_depth`` there are digits only. Expressions outside the asked-for length are drawn again.
     Differs from the published strings: without the parentheses that mark the binary tree, as Tay et al. (2021) use it.
-
-    Args:
-        min_length, max_length: tokens of an expression, brackets included.
-        max_depth: of nested operators.
-        max_args: most arguments of an operator, at least 2; the published set has 5, Tay et al. 10.
-        train, test, seed: see `Generated`.
     """
 
     name = "listops"

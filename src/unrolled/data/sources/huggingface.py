@@ -19,17 +19,8 @@ from unrolled.errors import UserError
 class HuggingFace(Source):
     """What ``datasets.load_dataset`` loads; labels that are numbers with names are shown by name.
 
-    Args:
-        path: name on the hub, such as ``stanfordnlp/imdb``, or a directory that ``save_to_disk`` wrote or that holds
-            data files.
-        subset: configuration of the data set, where it has several.
-        revision: branch, tag or commit on the hub; fixes what is loaded.
-        train, valid, test: names of its splits; those of valid and test are taken only where they exist, and None
-            splits off train.
-        text_column, label_column, group_column: see `FileSource`.
-
-    Raises:
-        UserError: the library is not installed.
+    A local ``path`` is a directory that ``save_to_disk`` wrote or that holds data files. conf/data/huggingface.yaml
+    says what the arguments mean. Raises UserError where the library is not installed.
     """
 
     path: str | None = None

@@ -62,14 +62,7 @@ CORPORA = {
 
 
 class OrangeTables(Source):
-    """One of the built-in corpora (`CORPORA`), fetched when first used.
-
-    Args:
-        corpus: ``newsgroups``, ``reuters_r8``, ``reuters_r52``, ``election_tweets`` or ``book_excerpts``.
-
-    Raises:
-        UserError: unknown corpus.
-    """
+    """One of the built-in corpora (`CORPORA`), fetched when first used. Raises UserError for one that is not there."""
 
     def __init__(self, corpus: str) -> None:
         if corpus not in CORPORA:

@@ -46,7 +46,6 @@ class Notes:
 
 
 def note_lines(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """`Notes.as_dict` in lines for a reader."""
     return [f"{note['count']:,} x {kind} (first: {note['first']})" for kind, note in notes.items()]
 
 

@@ -23,15 +23,8 @@ FORMS = {"SST2": (1, (0,)), "CoLA": (1, (2,))}  # index of the class, indices of
 class TorchtextSet(Source):
     """A data set of ``torchtext.datasets``; two texts of a pair are joined by a blank.
 
-    Args:
-        name: such as ``AG_NEWS`` (`NAMES`).
-        root: directory in which torchtext keeps its files; None: its own default, ``~/.cache/torch/text``. What lies
-            there already is not downloaded again.
-        train, valid, test: its splits; None splits off train. SST2 and the GLUE sets have labels in ``dev`` but not in
-            ``test``: set ``test: dev`` there.
-
-    Raises:
-        UserError: torchtext is not there, or the name or a split is unknown.
+    conf/data/torchtext.yaml says what the arguments mean. Raises UserError where torchtext is not there, and for a name
+    or a split that it does not have.
     """
 
     name: str = "AG_NEWS"
@@ -68,7 +61,6 @@ class TorchtextSet(Source):
         return f"{self.name}[{self.names[split]}]"
 
     def fingerprint(self) -> dict[str, Any]:
-        """Hashes of the files that torchtext keeps for this set."""
         directory = self.directory / "datasets" / self.name
         files = sorted(file for file in directory.rglob("*") if file.is_file() and file.suffix != ".lock")
         hashes = {str(file.relative_to(directory)): sha256(file) for file in files}

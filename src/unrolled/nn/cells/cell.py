@@ -106,7 +106,6 @@ class Cell(nn.Module):
                     nn.init.orthogonal_(block)
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew."""
         self.initialise(self.weights())
 
     def weights(self) -> dict[str, Tensor]:

@@ -70,7 +70,6 @@ class PerGateLSTMCell(LSTMCell):
         return packed | ({"weight_hr": weights["w_hr"]} if "w_hr" in weights else {})
 
     def prepare(self, weights: Weights) -> dict[str, Tensor]:
-        """The weights as they are."""
         return dict(weights)
 
     def from_input(self, x: Tensor, w: Weights) -> Tensor:

@@ -58,7 +58,6 @@ class SingleMatrixLSTMCell(LSTMCell):
         return packed | ({"weight_hr": weights["weight_hr"]} if self.proj_size else {})
 
     def prepare(self, weights: Weights) -> dict[str, Tensor]:
-        """The weights as they are."""
         return dict(weights)
 
     def from_input(self, x: Tensor, w: Weights) -> Tensor:

@@ -12,9 +12,6 @@ log = logging.getLogger(__name__)
 class EarlyStopping(LightningEarlyStopping):
     """Ends training after ``patience`` validations in which ``monitor`` has not improved; None: never.
 
-    monitor: what the module logs in validation; min_delta: what counts as an improvement; mode: ``min`` or ``max``;
-    stopping_threshold: value that is good enough to end training at once.
-
     What it has seen is part of a checkpoint, so a resumed run stops where it would have stopped.
     """
 

@@ -18,10 +18,9 @@ SHOWN = {"train/loss": "loss", "accuracy": "acc", "val/accuracy": "val acc"}
 class ProgressBar(RichProgressBar):
     """Lightning's bar, one for each epoch, with loss, accuracy, tokens per second and the time left.
 
-    Loss and accuracy are what the module logs as ``train/loss``, ``accuracy`` (of the last batch) and ``val/accuracy``.
-    Tokens per second counts real tokens, no padding, of training since the last look; the time left is that of the
-    whole training with its validations, at the pace so far. Numbers are read from the device at most every
-    ``refresh_seconds``: Lightning's own bar reads them after every batch, which a GPU has to wait for.
+    Tokens per second counts no padding; the time left is that of the whole training with its validations, at the pace
+    so far. Numbers are read from the device at most every ``refresh_seconds``: Lightning's own bar reads them after
+    every batch, which a GPU has to wait for.
 
     Where standard error is no terminal (a log file, a cluster) a plain line takes the bar's place, at every validation
     and every ``line_seconds``. After ``first_seconds`` a line says how long all of it will take at most.

@@ -27,9 +27,7 @@ class ResumePoints(Callback):
     Beside what Lightning saves (weights, optimizer, learning rate, callbacks) a point holds, of each device, the
     random generators, the callbacks, and the module's ``running_state()``: the carry of a stream, the metrics of the
     epoch so far. It also notes how long each event file was: what a killed run wrote afterwards will be written
-    again (`truncate_event_files`).
-
-    The module must be a `Classifier`. Put this callback before all others.
+    again (`truncate_event_files`). Put this callback before all others.
     """
 
     def __init__(

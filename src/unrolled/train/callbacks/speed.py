@@ -26,7 +26,6 @@ class Window:
     ended: float = 0.0
 
     def rates(self) -> dict[str, float]:
-        """Speeds under their TensorBoard names."""
         seconds = self.ended - self.began
         return {
             "speed/tokens_per_second": self.tokens / seconds,
@@ -39,14 +38,11 @@ class Window:
 class Speed(Callback):
     """Logs ``speed/tokens_per_second``, ``ms_per_step``, ``data_wait_share``, ``padding_share``, ``peak_memory_mb``.
 
-    Tokens are real ones, padding is not counted. Time is wall time of the training loop, waiting for data included
-    (its share is logged apart), validation and checkpointing at the epoch's end left out. The clock is read at
-    window edges, which are the steps that Lightning logs anyway (``log_every_n_steps``), and only there is the
-    device waited for. The first ``skip_steps`` optimizer steps, in which allocators and kernels warm up, belong to
-    no window, after a resumption anew; the windows before it still count. Put this callback last, so that the others'
-    work does not count as waiting for data.
-
-    A batch must have ``num_tokens`` and ``num_positions``; under DDP they are summed over the ranks.
+    Padding is not counted. Time is wall time of the training loop, waiting for data included, validation and
+    checkpointing at the epoch's end left out. The device is waited for at window edges only, which are the steps that
+    Lightning logs anyway (``log_every_n_steps``). The first ``skip_steps`` optimizer steps, in which allocators and
+    kernels warm up, belong to no window, after a resumption anew. Under DDP the ranks' tokens are summed. Put this
+    callback last, so that the others' work does not count as waiting for data.
     """
 
     def __init__(self, skip_steps: int = 5) -> None:

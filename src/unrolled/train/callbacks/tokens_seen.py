@@ -16,8 +16,7 @@ class TokensSeen(Callback):
     lengths. Loss and accuracy are therefore written once more as ``progress/<metric>_by_tokens``, with the number of
     tokens read so far in place of the step.
 
-    A batch must have ``num_tokens`` and ``num_documents``. Under DDP the counts are summed over the ranks; after a
-    resumption every rank goes on from the first one's count.
+    Under DDP the counts are summed over the ranks; after a resumption every rank goes on from the first one's count.
     """
 
     BY_TOKENS = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1")
