@@ -62,8 +62,8 @@ class Row:
         return self.tokens / statistics.median(self.seconds)
 
 
-def data() -> tuple[Any, Any, PreparedData]:
-    """The config of the equal model, as composed and as checked, and its data."""
+def data(*changes: str) -> tuple[Any, Any, PreparedData]:
+    """The config of the equal model with ``changes``, as composed and as checked, and its data."""
     overrides = [
         "name=peers",
         "recipe=fixed",
@@ -78,7 +78,7 @@ def data() -> tuple[Any, Any, PreparedData]:
     overrides += ["optimizer.lr=0.001", "optimizer.weight_decay=0"]  # AdamW without decay is Adam
     overrides += ["label_smoothing=0", "scheduler=constant"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", overrides)
+        config = compose("config", [*overrides, *changes])
     valid = checked(config)
     prepared = prepare(valid.data, valid.text, valid.seed)
     decide(config, Statistics.of(prepared))
@@ -98,11 +98,11 @@ def batches(lengths: np.ndarray[Any, Any], by_length: bool, count: int) -> list[
     return parts[:count]
 
 
-def measure(peer: str, count: int, threads: int) -> tuple[int, float]:
+def measure(peer: str, count: int, threads: int, *changes: str) -> tuple[int, float]:
     """Tokens and seconds of ``count`` batches after the first ones."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    config, valid, prepared = data()
+    config, valid, prepared = data(*changes)
     train = prepared.train
     chosen = batches(train.lengths, PEERS[peer], WARM_UP + count)
     tokens = int(sum(train.lengths[documents].sum() for documents in chosen[WARM_UP:]))
@@ -233,7 +233,7 @@ def study(arguments: argparse.Namespace) -> Report:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:  # one measurement in this process: `measured_apart`
-        sys.stdout.write(json.dumps(measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))) + "\n")
+        sys.stdout.write(json.dumps(measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])) + "\n")
     else:
         run_study(
             __file__,

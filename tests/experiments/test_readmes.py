@@ -7,7 +7,9 @@ from tests.experiments.script import STUDIES, load
 
 ROWS = {
     "ablation": "Row",
+    "against_earlier": "Row",
     "chunk_length": "Row",
+    "layer_bound": "Row",
     "leaderboard": "Row",
     "memory": "Measured",
     "memory_probe": "Row",

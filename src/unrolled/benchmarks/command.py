@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--overhead-steps", type=int, default=40, help="training steps per round, for threads, too (default 40)"
     )
+    parser.add_argument(
+        "--spins", type=int, nargs="+", default=threads.SPINS, help="looks before a waiting thread sleeps, for threads"
+    )
     parts = f"of {', '.join(PARTS)} (default: all)"
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART", help=parts)
     parser.add_argument("--least", type=float, default=0.1, help="seconds a candidate runs in a round (default 0.1)")
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = start.measure(given.repetitions)
         _show_start(found)
     elif given.what == "threads":
-        found = threads.measure(given.threads, given.overhead_steps, given.repetitions)
+        found = threads.measure(given.threads, given.overhead_steps, given.repetitions, given.spins)
         _show_threads(found)
     else:
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,25 @@ from unrolled.benchmarks.start import TRAIN
 from unrolled.places import PROJECT
 from unrolled.train.results import load_result
 
-WAITING: dict[str, Mapping[str, str]] = {  # how GNU's OpenMP is told to wait
-    "as chosen": {},  # by unrolled.cli
-    "spin 300000": {"GOMP_SPINCOUNT": "300000"},  # what the library does if it is told nothing
-    "spin 10000": {"GOMP_SPINCOUNT": "10000"},
-    "spin 1000": {"GOMP_SPINCOUNT": "1000"},
-    "sleep": {"OMP_WAIT_POLICY": "passive"},
-}
+SPINS = (300000, 10000, 1000)  # the first is what GNU's OpenMP does if it is told nothing
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
 
 
-def measure(threads: int, steps: int, repetitions: int) -> dict[str, Any]:
+def ways_of_waiting(spins: Sequence[int]) -> dict[str, Mapping[str, str]]:
+    """How GNU's OpenMP is told to wait: as `unrolled.cli` chooses, by looking so often before it sleeps, or asleep."""
+    counts = {f"spin {count}": {"GOMP_SPINCOUNT": str(count)} for count in spins}
+    return {"as chosen": {}, **counts, "sleep": {"OMP_WAIT_POLICY": "passive"}}
+
+
+def measure(threads: int, steps: int, repetitions: int, spins: Sequence[int] = SPINS) -> dict[str, Any]:
     """Tokens per second of the default LSTMP on Reuters R8, as `train.py` reports them, for every way of waiting.
 
     Each is trained alone on the machine and beside a process that keeps one core busy, in turn, ``repetitions`` times,
     for ``steps`` optimizer steps. `share` of the idle machine: of the fastest way of waiting there; of the busy one: of
     what all cores but one can do, (threads - 1) times the speed of one thread on the idle machine.
     """
-    rates: dict[str, dict[str, list[float]]] = {name: {"idle": [], "busy": []} for name in ("one thread", *WAITING)}
+    waiting = ways_of_waiting(spins)
+    rates: dict[str, dict[str, list[float]]] = {name: {"idle": [], "busy": []} for name in ("one thread", *waiting)}
     with tempfile.TemporaryDirectory() as directory:
         for repetition in range(repetitions):
             for name, found in rates.items():
@@ -43,10 +44,10 @@ def measure(threads: int, steps: int, repetitions: int) -> dict[str, Any]:
                     with _one_core_taken(load == "busy"):
                         count = 1 if name == "one thread" else threads
                         place = Path(directory, f"{name}_{load}_{repetition}".replace(" ", "_"))
-                        each.append(_tokens_per_second(count, steps, place, WAITING.get(name, {})))
+                        each.append(_tokens_per_second(count, steps, place, waiting.get(name, {})))
     medians = {name: {load: statistics.median(each) for load, each in found.items()} for name, found in rates.items()}
     whole = {
-        "idle": max(medians[name]["idle"] for name in WAITING),
+        "idle": max(medians[name]["idle"] for name in waiting),
         "busy": (threads - 1) * medians["one thread"]["idle"],
     }
     shares = {name: {load: found[load] / whole[load] for load in whole} for name, found in medians.items()}
