@@ -441,6 +441,20 @@ MUTANTS = [
         "tests/nn/test_dropout.py",
     ),
     Mutant(
+        "natively one byte in 256 more is dropped",
+        "nn/engines/passes.cpp",
+        "random[i] >= bound",
+        "random[i] > bound",
+        "tests/nn/engines/test_passes.py",
+    ),
+    Mutant(
+        "natively the last of equal outputs gets the gradient",
+        "nn/engines/passes.cpp",
+        "!(from[d] <= best[d])",
+        "!(from[d] < best[d])",
+        "tests/nn/engines/test_passes.py",
+    ),
+    Mutant(
         "random bytes of which some bits are not random",
         "nn/dropout.py",
         ".random_(-(2**63), None)",

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from unrolled.nn.engines.passes import passes, threads
+
 
 def chunk_statistics(outputs: Tensor, lengths: Tensor, full: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Of a chunk's outputs (K, B, D), of which each row's first ``lengths`` (B,) count (``full``: all do).
@@ -27,11 +29,21 @@ class _Statistics(torch.autograd.Function):
         rows = torch.arange(outputs.shape[1], device=outputs.device)
         end = (lengths - 1).clamp(min=0)
         if full:
-            last, total = outputs[-1].to(dtype, copy=True), outputs.sum(0, dtype=dtype)
+            last = outputs[-1].to(dtype, copy=True)
+        else:
+            last = outputs[end, rows].to(dtype).masked_fill_((lengths == 0).unsqueeze(1), 0.0)
+        native = passes(outputs)
+        if native is not None:
+            largest, place = torch.empty_like(last), torch.empty_like(last, dtype=torch.int32)
+            kept = None if full else torch.empty_like(outputs)
+            ends = None if full else lengths.to(torch.int64).contiguous()
+            native.largest(outputs, ends, *outputs.shape, largest, place, kept, threads(outputs.numel()))
+            total = (outputs if kept is None else kept).sum(0)
+        elif full:
+            total = outputs.sum(0, dtype=dtype)
             largest, place = outputs.max(dim=0)
         else:
             past = (torch.arange(len(outputs), device=outputs.device).unsqueeze(1) >= lengths).unsqueeze(2)
-            last = outputs[end, rows].to(dtype).masked_fill_((lengths == 0).unsqueeze(1), 0.0)
             kept = outputs.masked_fill(past, 0.0)
             total = kept.sum(0, dtype=dtype)
             largest, place = kept.masked_fill_(past, -torch.inf).max(dim=0)
@@ -43,6 +55,7 @@ class _Statistics(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, by_last: Tensor, by_largest: Tensor, by_total: Tensor) -> tuple[Tensor, None, None]:
         place, lengths = ctx.saved_tensors
+        place = place.long()  # the native pass writes int32
         if ctx.full:
             gradient = by_total.to(ctx.dtype).expand(ctx.shape).clone(memory_format=torch.contiguous_format)
             gradient[-1] += by_last

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unrolled.nn.engines.passes import passes, threads
+
 
 def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     """In training a share of the elements zeroed, the others scaled up so that the expectation stays.
@@ -29,12 +31,23 @@ class _Dropout(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, of_256: int) -> Tensor:
         count = x.numel()
         eights = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None)  # all 64 bits are random
-        kept = eights.view(torch.uint8)[:count].view(x.shape) >= of_256
-        ctx.save_for_backward(kept)
-        ctx.scale = 256 / (256 - of_256)
-        return (x * kept).mul_(ctx.scale)
+        random = eights.view(torch.uint8)[:count].view(x.shape)
+        ctx.save_for_backward(random)
+        ctx.of_256 = of_256
+        return _drop(x, random, of_256)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (kept,) = ctx.saved_tensors
-        return (gradient * kept) * ctx.scale, None
+        (random,) = ctx.saved_tensors
+        return _drop(gradient, random, ctx.of_256), None
+
+
+def _drop(x: Tensor, random: Tensor, of_256: int) -> Tensor:
+    """``x`` where a random byte of its own is at least ``of_256``, scaled up."""
+    scale = 256 / (256 - of_256)
+    native = passes(x)
+    if native is None:
+        return (x * (random >= of_256)).mul_(scale)
+    kept = torch.empty_like(x)
+    native.drop(x, random, kept, x.numel(), of_256, scale, threads(x.numel()))
+    return kept

@@ -1,4 +1,4 @@
-"""Builds and loads the native time loops, recurrences.cpp, with the C++ compiler that is there, once for each machine.
+"""Builds native code, once for each machine, with the C++ compiler that is there, and loads the time loops from it.
 
 `python -m unrolled.nn.engines.build` builds them ahead of the first use.
 """
@@ -29,6 +29,7 @@ from unrolled.places import default_cache_dir
 log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("recurrences.cpp")
+FAILURES = (OSError, RuntimeError, ImportError, subprocess.SubprocessError)  # of building and loading a library
 
 
 @functools.cache
@@ -36,7 +37,7 @@ def reason_missing() -> str:
     """Why there is no native code in this process, or "" if there is: builds it if that has not been done."""
     try:
         load()
-    except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
+    except FAILURES as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = next((line for line in lines if "error:" in line), lines[0])
         log.warning(
@@ -53,19 +54,25 @@ def loops() -> ModuleType | Any:
 
 
 def load(cache: Path | None = None) -> Path:
-    """Load the native functions into torch.ops.unrolled from their library, after building it in ``cache`` if need be.
+    """Load the time loops into torch.ops.unrolled from their library, after building it in ``cache`` if need be.
 
-    Raises OSError, RuntimeError, ImportError or subprocess.SubprocessError where there is no compiler, it failed, or
-    the folder, by default `cache_dir()`, cannot be written.
+    Raises one of `FAILURES` where there is no compiler, it failed, or the folder, by default `cache_dir()`, cannot be
+    written.
     """
-    library = (cache or cache_dir()) / f"recurrences-{_key()}.so"
+    library = built(SOURCE, cache)
+    if not hasattr(torch.ops.unrolled, "lstm_forward"):  # building loads as well, and twice would end the process
+        torch.ops.load_library(str(library))
+    return library
+
+
+def built(source: Path, cache: Path | None = None) -> Path:
+    """The library of ``source``, built in ``cache`` if it is not there yet; raises one of `FAILURES`."""
+    library = (cache or cache_dir()) / f"{source.stem}-{_key(source)}.so"
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         with _lock(library.with_suffix(".lock")):
             if not library.exists():
-                _build(library)
-    if not hasattr(torch.ops.unrolled, "lstm_forward"):  # building loads as well, and twice would end the process
-        torch.ops.load_library(str(library))
+                _build(source, library)
     return library
 
 
@@ -83,26 +90,26 @@ def _flags() -> list[str]:
     return [*flags, "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"]
 
 
-def _key() -> str:
+def _key(source: Path) -> str:
     """What the library depends on: the source, torch, Python, the flags, and the CPU that `native` stands for."""
     cpu = platform.machine()
     with contextlib.suppress(OSError):  # not Linux
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu += "".join(sorted({line for line in lines if line.startswith(("flags", "Features"))}))
     parts = [torch.__version__, sys.version, cpu, *_flags(), os.environ.get("CXX", "c++")]
-    return hashlib.sha256("\0".join(parts).encode() + SOURCE.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(parts).encode() + source.read_bytes()).hexdigest()[:16]
 
 
-def _build(library: Path) -> None:
+def _build(source: Path, library: Path) -> None:
     """Compile into a folder of its own and move the result into place, so that nobody sees half a library."""
     from torch.utils import cpp_extension  # imports setuptools: only when there is something to build
 
     started = time.perf_counter()
-    log.info("Building the native recurrences (once for this machine, about 20 s).")
+    log.info("Building the native %s (once for this machine, at most about 20 s).", source.stem)
     with tempfile.TemporaryDirectory(dir=library.parent) as directory, _ninja_on_path():
         cpp_extension.load(
-            "unrolled_recurrences",
-            [str(SOURCE)],
+            f"unrolled_{source.stem}",
+            [str(source)],
             extra_cflags=_flags(),
             extra_ldflags=["-fopenmp"],
             build_directory=directory,
@@ -111,7 +118,7 @@ def _build(library: Path) -> None:
         (built,) = (path for path in Path(directory).iterdir() if path.suffix in (".so", ".dylib"))
         shutil.copy(built, built.with_suffix(".copy"))
         built.with_suffix(".copy").replace(library)
-    log.info("Built the native recurrences in %.0f s.", time.perf_counter() - started)
+    log.info("Built the native %s in %.0f s.", source.stem, time.perf_counter() - started)
 
 
 @contextlib.contextmanager
