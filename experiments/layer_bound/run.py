@@ -2,9 +2,10 @@
 
 The floor of a chunk is the number of operations of its matrix products, forward and backward, at the rate of a product
 of two matrices of 1024 x 1024. Beside the engine's time stands that of the same products at their own shapes, and that
-of the activations and their derivatives, by torch's operators, into memory that is there, on numbers that stay in the
-cache. What else a recurrence needs, the sums and products of gates, the layout of weights and the time of a call, is
-not in them, nor does a step wait for the one before.
+of the activations and their derivatives, on numbers that stay in the cache, and that of writing what backward needs
+of each step to memory and reading it once, all by torch's operators and without allocation. What else a recurrence
+needs, the sums and products of gates, the layout of weights and the time of a call, is not in them, nor does a step
+wait for the one before.
 """
 
 import argparse
@@ -24,10 +25,12 @@ from unrolled.train.environment import describe_environment
 
 SIGMOIDS = {"RNN": 0, "LSTM": 3, "GRU": 2}  # of each unit in a time step
 TANHS = {"RNN": 1, "LSTM": 2, "GRU": 1}
+SAVED = {"RNN": 0, "LSTM": 5, "GRU": 4}  # numbers besides the outputs; a projected LSTM has one more
 PARTS = {  # what is measured beside the engine
     "of all steps": "products over all steps",
     "of each step": "products of each step",
     "activations": "activations",
+    "saved": "values saved for backward",
 }
 
 
@@ -116,6 +119,21 @@ def activations(shape: Shape, steps: int) -> Callable[[], None]:
     return run
 
 
+def saved(shape: Shape, steps: int) -> Callable[[], None]:
+    """The gates, and what else backward reads, written piece by piece and then read."""
+    width = (SAVED[shape.kind] + bool(shape.P)) * shape.H
+    kept = [torch.randn(n * shape.B * width) for n in pieces(shape, steps)]
+    room = torch.randn(max(map(len, kept)))
+
+    def run() -> None:
+        for part in kept:
+            part.copy_(room[: len(part)])
+        for part in reversed(kept):
+            room[: len(part)].copy_(part)
+
+    return run
+
+
 def measure(shape: Shape, threads: int, steps: int, rounds: int, least: float) -> Row:
     """All in turn, by processor time on one thread, else by the clock on the wall."""
     torch.set_num_threads(threads)
@@ -125,6 +143,7 @@ def measure(shape: Shape, threads: int, steps: int, rounds: int, least: float) -
         "of all steps": of_all_steps(shape, steps),
         "of each step": of_each_step(shape, steps),
         "activations": activations(shape, steps),
+        "saved": saved(shape, steps),
         "floor": lambda: square @ square,
     }
     times = alternate(candidates, rounds, 1, processor_clock(1) if threads == 1 else perf_counter, least)
@@ -135,7 +154,7 @@ def measure(shape: Shape, threads: int, steps: int, rounds: int, least: float) -
 
 def table(rows: Sequence[Row]) -> StudyTable:
     """A line per shape and number of threads: each time as a multiple of the floor."""
-    header = ["shape", "threads", "floor ms", "engine", *PARTS.values(), "all three"]
+    header = ["shape", "threads", "floor ms", "engine", *PARTS.values(), "all parts"]
     lines = []
     for row in rows:
         parts = [row.over_floor(name) for name in PARTS]
@@ -162,7 +181,7 @@ if __name__ == "__main__":
     run_study(
         __file__,
         study,
-        description="One layer's time beside that of its matrix products and activations alone.",
+        description="One layer's time beside that of its products, activations and saved values alone.",
         quick="one round of small shapes",
         trains=False,
     )
