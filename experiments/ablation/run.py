@@ -17,7 +17,7 @@ WAYS = {
     "no dropout before the head": ("pooling.dropout=0",),
     "no label smoothing": ("label_smoothing=0",),
     "weights not averaged": ("callbacks.averaging=null",),
-    "constant rate and longer average": ("scheduler=constant", "callbacks.averaging.decay=0.995"),
+    "rate falls to zero, shorter average": ("scheduler=linear", "callbacks.averaging.decay=0.98"),
     "five epochs": ("trainer.max_epochs=5",),
     "max pooling": ("pooling=max",),
     "mean pooling": ("pooling=mean",),
