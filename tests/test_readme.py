@@ -111,10 +111,10 @@ def test_the_examples_of_ones_own_train_together(tmp_path: Path) -> None:
         file = tmp_path / text.splitlines()[0].removeprefix("# ")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    command = next(line for line in re.findall(r"`(python train.py --config-dir[^`]*)`", README))
+    command = next(line for line in re.findall(r"`PYTHONPATH=. (python train.py --config-dir[^`]*)`", README))
     assert len(yamls) == len(shlex.split(command)) - 4, "every yaml is chosen"
     arguments = shlex.split(command)[2:]
-    arguments[1] = str(tmp_path / "conf")
+    arguments[1] = str(tmp_path / "my_conf")
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     small = [s for s in SMALL if not s.startswith(("data", "optimizer", "pooling"))]
     done = subprocess.run(
