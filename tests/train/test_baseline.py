@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from tests.conftest import QUICK
@@ -21,7 +22,7 @@ from unrolled.errors import UserError
 from unrolled.linear import LinearModel, fit
 from unrolled.train.predictions import load_predictions
 from unrolled.train.preparation import with_baseline
-from unrolled.train.results import RunResult, find_runs
+from unrolled.train.results import NETWORK_ALONE, RunResult, find_runs
 from unrolled.use.evaluate import evaluate, own_documents
 from unrolled.use.export import export_onnx
 from unrolled.use.load import load_run
@@ -43,7 +44,7 @@ def test_a_run_of_the_linear_model_is_the_baseline_of_the_others(swept: tuple[Ru
     assert linear.status == "ok"
     same = {name: value for name, value in lstm.baseline.items() if "/" in name}
     assert linear.metrics == same
-    assert set(lstm.metrics) == set(same)
+    assert set(lstm.metrics) == {*same, NETWORK_ALONE}
     assert linear.parameters["total"] == lstm.baseline["parameters"]
     assert not linear.baseline, "it does not stand beside itself"
     assert not (linear.directory / "checkpoints").exists()
@@ -75,6 +76,18 @@ def test_its_predictions_and_metrics_are_those_of_the_saved_model(swept: tuple[R
     np.testing.assert_allclose(session.proba, evaluation.proba[0], atol=1e-6)
     assert compare_runs(linear, lstm) is not None, "McNemar's test finds the same documents"
     assert compare([linear, lstm]).keys == ["model", "implementation"]
+
+
+def test_the_accuracy_of_the_network_alone_is_that_of_a_mix_without_the_linear_model(
+    swept: tuple[RunResult, RunResult],
+) -> None:
+    _, lstm = swept
+    loaded = load_run(lstm.directory)
+    assert loaded.model.network is not None
+    assert loaded.model.network.mix is not None
+    loaded.model.network.mix.copy_(torch.tensor([1.0, 0.0]))
+    alone = evaluate(loaded, own_documents(loaded, Notes()))
+    assert lstm.metrics[NETWORK_ALONE] == pytest.approx(accuracy_score(alone.labels, alone.predicted))
 
 
 def test_what_it_has_not_says_so(swept: tuple[RunResult, RunResult], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from unrolled.data.summary import QUANTILES
-from unrolled.train.results import RunResult
+from unrolled.train.results import NETWORK_ALONE, RunResult
 from unrolled.train.table import print_data, print_run
 
 
@@ -28,6 +28,9 @@ def test_the_table_shows_what_a_run_reached() -> None:
     for cell in ("lstmp", "official", "1,234,567", "81.25 %", "80.00 %", "75.00 %", "41,234", "812 MiB", "1:35"):
         assert cell in row
     assert printed(run).rstrip().endswith("tensorboard --logdir runs")
+    assert "network alone" not in printed(run)
+    run.metrics[NETWORK_ALONE] = 0.4
+    assert "network alone: test acc 40.00 %" in printed(run).splitlines()
     assert "-" in printed(RunResult(name="a", model="gru", status="ok")).splitlines()[2]
 
 

@@ -27,6 +27,7 @@ from unrolled.tbptt.read import read, start
 from unrolled.tbptt.stream import read_stream
 from unrolled.train.devices import of_all_devices
 from unrolled.train.mix import fit_mix
+from unrolled.train.results import NETWORK_ALONE
 from unrolled.train.row_adamw import RowAdamW, clip_gradients
 
 log = logging.getLogger(__name__)
@@ -194,8 +195,12 @@ class Classifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics over whole documents; every prediction is kept."""
-        logits = self.network.mixed(self(batch), batch.scores)
+        own = self(batch)
+        logits = self.network.mixed(own, batch.scores)
         _update(self.test_metrics, self.test_loss, logits, batch.labels)
+        if self.network.mix is not None:
+            alone = (own.argmax(1) == batch.labels).float().mean()
+            self.log(NETWORK_ALONE, alone, on_step=False, on_epoch=True, batch_size=batch.num_documents, sync_dist=True)
         self.log("test/loss", self.test_loss, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         self.log_dict(self.test_metrics, on_step=False, on_epoch=True, batch_size=batch.num_documents)
         self._test_rows.append((batch.ids.cpu(), batch.labels.cpu(), logits.float().softmax(dim=1).cpu()))

@@ -23,6 +23,7 @@ VOCABULARY_FILE = "vocabulary.txt"
 LINEAR_FILE = "linear.npz"
 LATEST_FILE = "latest"
 FORMAT = 1
+NETWORK_ALONE = "test/network_accuracy"  # of a network without the linear model that it is mixed with
 
 # Settings that change where a run writes, not what it computes: they stay out of the hashes.
 WITHOUT_EFFECT = ("name", "output_dir", "logger", "data.cache_dir", "callbacks.progress_bar", "checkpoint", "resume")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from unrolled.console import natural_width, plain_table, say
 from unrolled.data.summary import summary_table
 from unrolled.train.columns import BY_NAME, clock
-from unrolled.train.results import RunResult
+from unrolled.train.results import NETWORK_ALONE, RunResult
 
 SHOWN = [
     BY_NAME[name]
@@ -48,6 +48,8 @@ def print_run(run: RunResult, logdir: str | Path, console: Console) -> None:
     if natural_width(table, console) > console.width:  # a narrow terminal: a line for each column
         table = plain_table(["", ""], zip(titles, row, strict=True), names=2, show_header=False)
     console.print(table)
+    if (alone := run.metrics.get(NETWORK_ALONE)) is not None:
+        say(console, f"network alone: test acc {100 * alone:.2f} %")
     if run.baseline:
         better = "; the linear model is better here" if _baseline_is_better(run) else ""
         say(console, baseline_line(run.baseline) + better)
