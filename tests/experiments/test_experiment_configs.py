@@ -37,8 +37,8 @@ def settings(config: DictConfig) -> Any:
 def as_trained(config: DictConfig) -> Any:
     """With the values of its recipe, which must be the same for a small and a large corpus."""
     small, large = config.copy(), config.copy()
-    decide(small, Statistics(10, 10**4, 1000, 20, 2, 5))
-    decide(large, Statistics(10**6, 10**8, 100, 10**6, 100, 50))
+    decide(small, Statistics(10, 10**4, 20))
+    decide(large, Statistics(10**6, 10**8, 10**6))
     assert settings(small) == settings(large)
     return settings(small)
 

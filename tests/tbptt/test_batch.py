@@ -1,6 +1,6 @@
 """Steps against Python lists of documents."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.tbptt.batch import PADDING, Block, documents_batch, stream_batch
+from unrolled.tbptt.batch import PADDING, Batch, documents_batch, stream_batch
 
 LENGTHS = [4, 9, 0, 1, 7]
 Make = Callable[..., TokenCorpus]
 
 
-def texts(blocks: Iterable[Block]) -> dict[int, list[int]]:
-    """What the blocks say, one after another, by document."""
+def texts(step: Batch, blocks: int | None = None) -> dict[int, list[int]]:
+    """What the first ``blocks`` say, one after another, by document."""
     read: dict[int, list[int]] = {}
-    for block in blocks:
+    for block in step.blocks[:blocks]:
         for row in range(block.rows):
             length = int(block.lengths[row])
-            read.setdefault(int(block.ids[row]), []).extend(block.tokens[:length, row].tolist())
+            read.setdefault(int(step.ids[row]), []).extend(block.tokens[:length, row].tolist())
             assert (block.tokens[length:, row] == PADDING).all()
     return read
 
@@ -30,7 +30,7 @@ def texts(blocks: Iterable[Block]) -> dict[int, list[int]]:
 def test_the_blocks_of_a_step_spell_its_documents(make_corpus: Make, chunk_len: int | None) -> None:
     corpus = make_corpus(LENGTHS)
     step = documents_batch(corpus, np.array([0, 1, 2, 4]), chunk_len)
-    assert texts(step.blocks) == {100 + i: corpus.document(i).tolist() for i in (0, 1, 2, 4)}
+    assert texts(step) == {100 + i: corpus.document(i).tolist() for i in (0, 1, 2, 4)}
     assert step.ids.tolist() == [101, 104, 100, 102], "the longest first"
     assert step.labels.tolist() == [1, 1, 0, 2]
     assert step.num_documents == 4
@@ -51,9 +51,8 @@ def test_rows_leave_once_they_have_ended(make_corpus: Make, lengths: list[int], 
         assert block.rows == expected
         left = sorted(lengths, reverse=True)[:expected]
         assert block.lengths.tolist() == [min(max(length - begin, 0), chunk_len) for length in left]
-        assert block.starts.tolist() == [number == 0] * expected
-        assert block.ends.tolist() == [length <= begin + chunk_len for length in left]
         assert block.full == all(length == block.tokens.shape[0] for length in block.lengths.tolist())
+    assert torch.stack([step.fresh, step.ended]).all(), "whole documents"
 
 
 def test_a_slot_reads_the_chunk_it_is_told_to_and_an_idle_one_nothing(make_corpus: Make) -> None:
@@ -65,9 +64,9 @@ def test_a_slot_reads_the_chunk_it_is_told_to_and_an_idle_one_nothing(make_corpu
     assert block.tokens[:, 3].tolist() == corpus.document(4)[:3].tolist()
     assert (block.tokens[:, 1:3] == PADDING).all()
     assert block.lengths.tolist() == [3, 0, 0, 3]
-    assert block.ids.tolist() == [101, -1, 102, 104]
-    assert block.starts.tolist() == [False, False, True, True]
-    assert block.ends.tolist() == [True, False, True, False], "an empty document ends where it starts"
+    assert step.ids.tolist() == [101, -1, 102, 104]
+    assert step.fresh.tolist() == [False, False, True, True]
+    assert step.ended.tolist() == [True, False, True, False], "an empty document ends where it starts"
     assert step.number.tolist()[0::3] == [2, 0]
     assert step.count.tolist()[0::3] == [3, 3]
     assert (step.num_documents, step.num_tokens, step.num_positions, step.normalizer) == (2, 6, 12, 2.5)
@@ -83,7 +82,7 @@ def test_a_window_goes_back_from_its_new_tokens_and_splits_where_the_next_begins
     begin = np.array([stride * i for i in range(5) if stride * i < 11] + [0])
     documents = np.array([*range(len(begin) - 1), 6])
     step = stream_batch(corpus, documents, begin, stride, 1.0, reach)
-    advanced, read = texts(step.blocks[: step.advance]), texts(step.blocks)
+    advanced, read = texts(step, step.advance), texts(step)
     for document, new in zip(documents.tolist(), begin.tolist(), strict=True):
         whole = corpus.document(document).tolist()
         first, next_first = max(new + stride - reach, 0), max(new + 2 * stride - reach, 0)
@@ -95,11 +94,10 @@ def test_a_window_goes_back_from_its_new_tokens_and_splits_where_the_next_begins
     assert step.num_read == sum(map(len, read.values()))
     assert step.fresh.tolist() == [new + stride <= reach for new in begin[:-1].tolist()] + [True]
     assert step.ended.tolist() == [new + stride >= 11 for new in begin[:-1].tolist()] + [True]
-    for block in step.blocks[:-1]:
-        for row, length in enumerate(block.lengths.tolist()):
-            assert length in (0, block.tokens.shape[0]) or block.ends[row], (
-                "all or nothing, or the carry would be wrong"
-            )
+    lengths = torch.stack([block.lengths for block in step.blocks])  # [blocks, rows]
+    for k, row in np.argwhere(lengths[:-1].numpy() % step.blocks[0].tokens.shape[0] > 0):
+        assert step.ended[row], "all or nothing, or the carry would be wrong"
+        assert not lengths[k + 1 :, row].any()
 
 
 def test_a_long_document_costs_little_more_than_its_token_ids(make_corpus: Make) -> None:

@@ -26,17 +26,17 @@ def streamed(steps: list[Batch]) -> list[dict[int, list[int]]]:
     going: list[int | None] = [None] * len(streams)
     for step in steps:
         (block,) = step.blocks
-        for row, document in enumerate(block.ids.tolist()):
+        for row, document in enumerate(step.ids.tolist()):
             if document < 0:
                 assert going[row] is None, "idle in the middle of a document"
                 continue
-            assert bool(block.starts[row]) == (going[row] != document)
-            if block.starts[row]:
+            assert bool(step.fresh[row]) == (going[row] != document)
+            if step.fresh[row]:
                 assert going[row] is None, "the document before has not ended"
                 assert document not in streams[row]
                 streams[row][document] = []
             streams[row][document] += block.tokens[: int(block.lengths[row]), row].tolist()
-            going[row] = None if block.ends[row] else document
+            going[row] = None if step.ended[row] else document
     assert going == [None] * len(streams)
     return streams
 

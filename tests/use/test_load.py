@@ -49,6 +49,16 @@ def test_weights_of_another_shape_say_so(copied) -> None:
         load_run(copied)
 
 
+def test_a_file_that_is_damaged_or_missing_says_so(copied) -> None:
+    for name in ("tokenizer.json", "vocabulary.txt"):
+        (copied / name).write_text("[")
+        with pytest.raises(UserError, match=rf"{name} cannot be read .*the run is not complete"):
+            load_run(copied)
+        (copied / name).unlink()
+        with pytest.raises(UserError, match=rf"{name} cannot be read .*No such file.*the run is not complete"):
+            load_run(copied)
+
+
 def test_a_configuration_of_another_version_says_so(copied) -> None:
     content = json.loads((copied / "results.json").read_text())
     content["config"]["tbptt"]["unheard_of"] = 1

@@ -21,10 +21,6 @@ class Block:
 
     tokens: Tensor  # (K, B) int64 vocabulary ids, padded behind a row's length
     lengths: Tensor  # (B,) int64 true tokens in this chunk; 0: nothing to read here
-    starts: Tensor  # (B,) bool: the document begins here
-    ends: Tensor  # (B,) bool: the document ends here
-    labels: Tensor  # (B,) int64 class of the row's document
-    ids: Tensor  # (B,) int64 which document it is, in its split; -1: an idle row
     full: bool  # every row has K tokens: nothing to mask (known on the host, so no device is asked)
     pauses: bool  # a row has no token here whose document goes on later in the batch, so its state must stay
 
@@ -43,7 +39,7 @@ class Blocks(Sequence[Block]):
         self.batch = batch
         sizes = np.array(batch.shapes, dtype=np.int64)  # (blocks, 2): K and B
         self.position = [0, *np.cumsum(sizes[:, 0] * sizes[:, 1]).tolist()]  # where each block begins in `tokens`
-        self.row = [0, *np.cumsum(sizes[:, 1]).tolist()]  # and in `lengths`, `starts` and `ends`
+        self.row = [0, *np.cumsum(sizes[:, 1]).tolist()]  # and in `lengths`
 
     def __len__(self) -> int:
         return len(self.batch.shapes)
@@ -59,14 +55,9 @@ class Blocks(Sequence[Block]):
             return [self[k] for k in range(*index.indices(len(self)))]
         k = range(len(self))[index]
         batch, (steps, rows) = self.batch, self.batch.shapes[k]
-        own = slice(self.row[k], self.row[k + 1])
         return Block(
             tokens=batch.tokens[self.position[k] : self.position[k + 1]].view(steps, rows),
-            lengths=batch.lengths[own],
-            starts=batch.starts[own],
-            ends=batch.ends[own],
-            labels=batch.labels[:rows],
-            ids=batch.ids[:rows],
+            lengths=batch.lengths[self.row[k] : self.row[k + 1]],
             full=batch.full[k],
             pauses=batch.pauses[k],
         )
@@ -84,8 +75,6 @@ class Batch:
 
     tokens: Tensor  # (positions,) int64, the blocks (K, B) one after another
     lengths: Tensor  # (rows of all blocks,) int64
-    starts: Tensor  # (rows of all blocks,) bool
-    ends: Tensor  # (rows of all blocks,) bool
     labels: Tensor  # (B,) int64 class of each document that the batch begins with
     ids: Tensor  # (B,) int64 these documents; -1: an idle row
     fresh: Tensor  # (B,) bool: read from the document's first token on, so no state is taken over
@@ -216,15 +205,12 @@ def _batch(
     read = (lengths > 0) | (whole[of] == 0) & (begin == 0)  # an empty document is read where it would begin
     read &= ~idle[of]
     fresh, ended = np.zeros(len(documents), dtype=bool), np.zeros(len(documents), dtype=bool)
-    starts, ends = read & (begin == 0), read & (begin + lengths >= whole[of])
-    fresh[of[starts]] = True
-    ended[of[ends]] = True
+    fresh[of[read & (begin == 0)]] = True
+    ended[of[read & (begin + lengths >= whole[of])]] = True
     num_read = int(lengths.sum())
     return Batch(
         tokens=torch.from_numpy(tokens),
         lengths=torch.from_numpy(lengths),
-        starts=torch.from_numpy(starts),
-        ends=torch.from_numpy(ends),
         labels=torch.from_numpy(np.where(idle, 0, corpus.labels[safe]).astype(np.int64)),
         ids=torch.from_numpy(np.where(idle, -1, corpus.ids[safe]).astype(np.int64)),
         fresh=torch.from_numpy(fresh),

@@ -93,14 +93,5 @@ def _nodes(tensors: Sequence[Tensor]) -> int:
 
 
 def _padding(steps: int, rows: int, device: torch.device) -> Block:
-    numbers = torch.zeros(rows, dtype=torch.int64, device=device)
-    return Block(
-        tokens=torch.zeros(steps, rows, dtype=torch.int64, device=device),
-        lengths=numbers + steps,
-        starts=numbers == 0,
-        ends=numbers == 0,
-        labels=numbers,
-        ids=numbers,
-        full=False,
-        pauses=False,
-    )
+    tokens = torch.zeros(steps, rows, dtype=torch.int64, device=device)
+    return Block(tokens, torch.full((rows,), steps, device=device), full=False, pauses=False)

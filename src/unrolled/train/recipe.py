@@ -32,10 +32,7 @@ class Statistics:
 
     documents: int
     tokens: int
-    median_length: int  # tokens
     types: int  # entries of the vocabulary
-    classes: int
-    smallest_class: int  # documents
 
     @classmethod
     def of(cls, prepared: PreparedData) -> "Statistics":
@@ -48,10 +45,7 @@ class Statistics:
         return cls(
             documents=documents,
             tokens=_two_digits(documents * lengths.mean()),
-            median_length=_two_digits(np.median(lengths)),
             types=_two_digits(len(prepared.vocabulary)),
-            classes=len(prepared.labels),
-            smallest_class=_two_digits(prepared.class_counts.min()),
         )
 
 

@@ -1,6 +1,8 @@
 """Loading a trained classifier from the directory of its run."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from unrolled.config import Config, checked
 from unrolled.data.saved_tokenizer import tokenizer_from_state
-from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.linear import LinearModel
@@ -46,12 +47,18 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         raise UserError(
             f"the configuration of {result.directory} was written by another version ({error}); train again"
         ) from error
-    vocabulary, tokenizer = load_vocabulary(result.directory), load_tokenizer(result)
-    network = None
+    with _sound(result.directory / VOCABULARY_FILE) as file:
+        vocabulary = Vocabulary.load(file)
+    with _sound(result.directory / TOKENIZER_FILE) as file:
+        tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    network = linear = None
     if not is_linear(config):
         network = build_network(config, len(vocabulary), len(result.class_names))
         _load_weights(network, path, result, checkpoint)
         network.to(chosen)
+    if network is None or network.mix is not None:
+        with _sound(result.directory / LINEAR_FILE) as file:
+            linear = LinearModel.load(file)
     data = valid.data
     limit = data.max_tokens if data.cut_test else None
     chunk_len = EVALUATION_CHUNK if valid.tbptt.carry else valid.tbptt.chunk_len or EVALUATION_CHUNK
@@ -59,14 +66,14 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         network,
         result.class_names,
         vocabulary,
-        tokenizer,
+        tokenizer_from_state(tokenizer),
         chunk_len,
         limit,
         data.cut,
         valid.tbptt.eval_batch_size,
         valid.tbptt.carry,
         result.config.get("data", {}),
-        load_linear(result.directory) if network is None or network.mix is not None else None,
+        linear,
     )
     return LoadedRun(result, valid, path, model)
 
@@ -108,28 +115,13 @@ def saved_config(result: RunResult) -> DictConfig:
     return OmegaConf.create({key: value for key, value in result.config.items() if key != "hydra"})
 
 
-def load_linear(directory: Path) -> LinearModel:
+@contextmanager
+def _sound(file: Path) -> Iterator[Path]:
+    """A file that every finished run has. Raises UserError where reading it fails."""
     try:
-        return LinearModel.load(directory / LINEAR_FILE)
+        yield file
     except (OSError, ValueError) as error:
-        raise UserError(f"{directory / LINEAR_FILE} cannot be read ({error}); the run is not complete") from error
-
-
-def load_vocabulary(directory: Path) -> Vocabulary:
-    try:
-        return Vocabulary.load(directory / VOCABULARY_FILE)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory / VOCABULARY_FILE} cannot be read ({error}); the run is not complete") from error
-
-
-def load_tokenizer(result: RunResult) -> Tokenizer:
-    """The run's tokenizer, a trained one with its model."""
-    file = result.directory / TOKENIZER_FILE
-    text = result.config.get("text", {})
-    state = {"kind": text.get("kind"), "normalization": text.get("normalization")}
-    if file.is_file():
-        state = json.loads(file.read_text(encoding="utf-8"))
-    return tokenizer_from_state(state)
+        raise UserError(f"{file} cannot be read ({error}); the run is not complete") from error
 
 
 def _checkpoint(result: RunResult, wanted: str | None) -> Path:
