@@ -55,8 +55,8 @@ MUTANTS = [
     Mutant(
         "the scale of the linear model is set by documents that it knows",
         "linear.py",
-        "rest = ~np.isin(np.arange(len(y)), part)",
-        "rest = np.ones(len(y), bool)",
+        "unseen, seen = documents[part], np.delete(documents, part)",
+        "unseen, seen = documents[part], documents",
         "tests/test_linear.py",
     ),
     Mutant(

@@ -109,6 +109,26 @@ def test_what_makes_unseen_documents_likeliest_is_chosen(order: bool) -> None:
     assert fit(corpus, 3, C=7.0).C == 7.0
 
 
+def test_of_a_large_corpus_a_part_chooses_and_all_of_it_sets_the_scale(monkeypatch) -> None:
+    monkeypatch.setattr(linear, "CHOICE", 150)
+    monkeypatch.setattr(linear, "HELD_OUT", 30)
+    corpus, machine, sizes = told_by(order=True), linear._machine, []
+
+    def counted(x, *settings, **more):
+        sizes.append(x.shape[0])
+        return machine(x, *settings, **more)
+
+    monkeypatch.setattr(linear, "_machine", counted)
+    model = fit(corpus, 3)
+    assert sizes == [120] * 6 + [240, 300], "two choices of pairs, three of C; the scale; the machine itself"
+    assert model.pairs
+    del sizes[:]
+    given = fit(corpus, 3, model.C, model.pairs)
+    assert sizes == [240, 300]
+    for name, value in vars(given).items():
+        np.testing.assert_array_equal(getattr(model, name), value)
+
+
 def test_folds_part_the_documents_and_each_class() -> None:
     labels = np.repeat([0, 1, 2], [50, 15, 5])
     folds = list(linear._folds(labels))

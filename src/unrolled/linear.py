@@ -32,6 +32,7 @@ MAX_WEIGHTS = 20_000_000  # features times classes: bounds the file and the memo
 MAX_TOKENS = 1 << 24  # of the documents it is fitted to, which takes about 50 bytes a token ...
 MAX_WORK = 1 << 27  # ... and a microsecond a token and class: so many of these, ...
 ENOUGH_TOKENS = 1 << 21  # ... but so many tokens in any case
+CHOICE = 20_000  # documents on which C and pairs are chosen: a fifth of them, held out, tells the values apart
 FOLDS = 5  # of the training documents: each is scored by a machine that has not seen it, fold by fold ...
 HELD_OUT = 2000  # ... until so many are, which is enough for the number before the scores
 PAIR = 1 << 32  # the number of a pair is this times (first + 1), plus second; smaller numbers are tokens
@@ -126,26 +127,29 @@ def fit(
 
     classes: how many; one without documents has the score -1 everywhere. C: the support vector machine's, the larger
     the closer it fits the training documents; pairs: whether pairs of neighbouring tokens are features, too; None: what
-    makes held-out training documents likeliest, of `TRIED` for C. balanced: every class weighs the same, as with
-    class_weights=balanced.
+    makes held-out training documents likeliest, of `TRIED` for C, of a large corpus on `CHOICE` documents. balanced:
+    every class weighs the same, as with class_weights=balanced.
     """
     fitted = corpus.select(affordable(corpus, classes))
     counted = [_counted(part) for part in _parts(fitted)]
     features, documents_with = _frequent(counted, classes)
-    y = fitted.labels
-    parts = _held_out(y)
+    y, Cs = fitted.labels, TRIED if C is None else (C,)
+    some = every = np.arange(len(y))
+    if C is None or pairs is None:
+        some = np.sort(np.random.default_rng(0).permutation(every)[:CHOICE])
     best: tuple[float, float, float, Integers, Floats, Any] | None = None
     for with_pairs in (True, False) if pairs is None else (pairs,):
         kept = (features < PAIR) | with_pairs
         own = features[kept]
         idf = (np.log((1 + len(fitted)) / (1 + documents_with[kept])) + 1).astype(np.float32)
         x = _matrix(counted, own, idf)
-        for tried in TRIED if C is None else (C,):
-            scale, loss = _likeliest_scale(*_unseen_scores(x, y, parts, classes, tried, balanced))
+        for tried, (scale, loss) in zip(Cs, _likeliest_scales(x, y, some, classes, Cs, balanced), strict=True):
             if best is None or loss < best[0]:
                 best = loss, scale, tried, own, idf, x
     assert best is not None
     _, scale, C, features, idf, x = best
+    if len(some) < len(every):  # a machine of more documents has other scores
+        ((scale, _),) = _likeliest_scales(x, y, every, classes, (C,), balanced)
     weights, bias = _machine(x, y, classes, C, balanced)
     return LinearModel(features, idf, weights, bias, scale, C)
 
@@ -165,17 +169,20 @@ def _held_out(y: Integers) -> list[Integers]:
     return folds[:enough]
 
 
-def _unseen_scores(
-    x: Any, y: Integers, parts: Sequence[Integers], classes: int, C: float, balanced: bool
-) -> tuple[Floats, Integers]:
-    """Scores of the documents ``parts`` by machines that have not seen them, and their classes."""
-    scores, labels = [np.zeros((0, classes), np.float32)], [y[:0]]
-    for part in parts:
-        rest = ~np.isin(np.arange(len(y)), part)
-        weights, bias = _machine(x[rest], y[rest], classes, C, balanced, tolerance=0.1)  # twice as fast
-        scores.append(x[part] @ weights + bias)
-        labels.append(y[part])
-    return np.concatenate(scores), np.concatenate(labels)
+def _likeliest_scales(
+    x: Any, y: Integers, documents: Integers, classes: int, Cs: Sequence[float], balanced: bool
+) -> list[tuple[float, float]]:
+    """For each C the `_likeliest_scale` of held-out ``documents``, scored by machines that have seen the others."""
+    scores = [[np.zeros((0, classes), np.float32)] for _ in Cs]
+    labels = [y[:0]]
+    for part in _held_out(y[documents]):
+        unseen, seen = documents[part], np.delete(documents, part)
+        x_unseen, x_seen = x[unseen], x[seen]
+        for C, of_parts in zip(Cs, scores, strict=True):
+            weights, bias = _machine(x_seen, y[seen], classes, C, balanced, tolerance=0.1)  # twice as fast
+            of_parts.append(x_unseen @ weights + bias)
+        labels.append(y[unseen])
+    return [_likeliest_scale(np.concatenate(of_parts), np.concatenate(labels)) for of_parts in scores]
 
 
 def affordable(corpus: TokenCorpus, classes: int) -> Integers:
