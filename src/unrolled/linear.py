@@ -88,10 +88,14 @@ class LinearModel:
         columns = [np.bincount(x.rows, x.values * of_class[x.columns], x.height) for of_class in self.weights.T]
         return self.scale * (np.stack(columns, axis=1).astype(np.float32) + self.bias)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, as `save` writes it."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
+
     def save(self, path: Path) -> None:
         """Write it as plain arrays."""
         with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{name: np.asarray(value) for name, value in vars(self).items()})
+            np.savez(file, allow_pickle=False, **self.arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

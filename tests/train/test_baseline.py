@@ -1,6 +1,7 @@
 """The linear model of a run: beside a network, and as a run of its own, `model=linear`."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.linear import LinearModel, fit
+from unrolled.train import baseline as of_run
+from unrolled.train.baseline import fit_baseline
 from unrolled.train.predictions import load_predictions
 from unrolled.train.preparation import with_baseline
 from unrolled.train.results import NETWORK_ALONE, RunResult, find_runs
@@ -111,13 +114,52 @@ def test_a_network_is_loaded_with_the_linear_model_that_it_is_mixed_with(swept: 
     assert model.network.mix is not None
 
 
-def test_validation_and_test_documents_are_scored_and_a_run_says_how_many_were_fitted_to(
-    compose_config, make_corpus, monkeypatch
-) -> None:
+@pytest.fixture
+def prepared(make_corpus) -> PreparedData:
+    """60 training documents of three classes, 20 validation and 30 test documents."""
     train, valid, test = (make_corpus([9] * count, seed=seed) for seed, count in enumerate((60, 20, 30)))
     words = Vocabulary(["<pad>", "<unk>", *"abcdefghi"])
-    prepared = PreparedData("x", train, valid, test, words, ["x", "y", "z"], build_tokenizer("words"), None, {})
-    config = compose_config("name=x", "recipe=fixed", "model=linear", "model.C=7")
+    return PreparedData("x", train, valid, test, words, ["x", "y", "z"], build_tokenizer("words"), None, {})
+
+
+def test_the_same_documents_and_settings_are_fitted_once(prepared, tmp_path, monkeypatch) -> None:
+    fits = []
+    monkeypatch.setattr(of_run, "fit", lambda *given: fits.append(given) or fit(*given))
+    first, again = (fit_baseline(prepared, tmp_path)[1] for _ in range(2))
+    assert len(fits) == 1
+    assert (again.record(), again.peak_memory_mb) == (first.record(), first.peak_memory_mb)
+    for name, value in vars(first.model).items():
+        np.testing.assert_array_equal(getattr(again.model, name), value)
+    train = prepared.train
+    tokens, labels = train.tokens.copy(), train.labels.copy()
+    tokens[-1], labels[:2] = 2 + (tokens[-1] - 1) % 9, labels[1::-1]
+    others = [replace(train, tokens=tokens), replace(train, labels=labels), train.select(np.arange(1, 60))]
+    settings = [(3.0,), (None, True), (None, None, True)]
+    for corpus, given in [*((other, ()) for other in others), *((train, each) for each in settings)]:
+        fit_baseline(replace(prepared, train=corpus), tmp_path, *given)
+    assert len(fits) == 7, "other tokens, classes and documents, and other settings, are another model"
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-100])
+    monkeypatch.setattr(of_run, "KEPT", 3)
+    fit_baseline(prepared, tmp_path)
+    assert len(fits) == 8, "what is damaged is fitted again"
+    assert len(list(tmp_path.iterdir())) == 3
+    fit_baseline(prepared, tmp_path)
+    assert len(fits) == 8
+
+
+def test_a_model_that_cannot_be_kept_is_a_warning(prepared, tmp_path, caplog) -> None:
+    (tmp_path / "file").touch()
+    _, baseline = fit_baseline(prepared, tmp_path / "file")
+    assert baseline.metrics
+    assert f"The linear model cannot be kept in {tmp_path / 'file'} (File exists)" in caplog.text
+
+
+def test_validation_and_test_documents_are_scored_and_a_run_says_how_many_were_fitted_to(
+    compose_config, prepared, tmp_path, monkeypatch
+) -> None:
+    train, valid, test = prepared.train, prepared.valid, prepared.test
+    config = compose_config("name=x", "recipe=fixed", "model=linear", "model.C=7", f"data.cache_dir={tmp_path}")
     model = fit(train, 3, C=7.0)
     said = io.StringIO()
     scored, baseline = with_baseline(config, checked(stood_in(config)), prepared, Console(file=said))

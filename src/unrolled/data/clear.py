@@ -7,7 +7,7 @@ from pathlib import Path
 from unrolled.data.files import lock
 from unrolled.places import default_cache_dir
 
-FOLDERS = ("tables", "tokens", "tokenizers")  # fetched tables, token caches, trained tokenizers
+FOLDERS = ("tables", "tokens", "tokenizers", "linear")  # fetched, tokenized, trained, fitted
 
 
 def clear_cache(directory: Path) -> int:

@@ -77,7 +77,8 @@ def with_baseline(
             "minutes; without it: baseline=null model.wide=false",
         )
     options = build("model", config.model) if alone else LinearOptions()
-    scored, baseline = fit_baseline(prepared, options.C, options.pairs, valid.class_weights == "balanced")
+    cache = cache_directory(valid.data.cache_dir) / "linear"
+    scored, baseline = fit_baseline(prepared, cache, options.C, options.pairs, valid.class_weights == "balanced")
     if alone:
         config.model.C, config.model.pairs = baseline.model.C, baseline.model.pairs
     return scored if wide or alone else prepared, baseline
