@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unrolled.arguments import called_with, leaves, shown, typed_values, unknown_key
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
+from unrolled.data.files import cache_directory
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO
@@ -207,10 +208,11 @@ GROUPS = (*NETWORK, *TRAINING)
 def check_early(config: DictConfig) -> None:
     """What `checked` checks without torch and Lightning, whose import takes seconds, and whether the files are there.
 
-    Raises UserError as `checked` does, and for files of data and vectors that cannot be read.
+    Raises UserError as `checked` does, for files of data and vectors that cannot be read, and for no usable cache.
     """
     objects = _without_torch(_composed(config))[1]
     build_source(objects["data"].source)
+    cache_directory(objects["data"].cache_dir)
     if objects["text"].vectors is not None:
         existing_file(objects["text"].vectors, "text.vectors")
 

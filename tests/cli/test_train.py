@@ -108,6 +108,17 @@ def test_a_wrong_value_is_refused_before_torch_is_imported_and_leaves_no_directo
     assert not list(tmp_path.iterdir())
 
 
+def test_a_cache_in_a_home_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UNROLLED_CACHE", "~no-such-user/cache")
+    monkeypatch.setitem(sys.modules, "unrolled.train.run", None)  # importing it raises
+    status, error = run_here([f"output_dir={tmp_path}"], capsys, monkeypatch)
+    assert status == 2
+    assert error.startswith("error: UNROLLED_CACHE=~no-such-user/cache: there is no such home directory")
+    assert error.count("\n") == 1
+
+
 def test_a_plus_key_that_nothing_reads_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     done = program("train.py", "data=csv", "data.train=missing.csv", "+data.val=x", f"output_dir={tmp_path}")
     assert done.returncode == 2

@@ -24,3 +24,7 @@ def test_the_cache_is_removed_and_nothing_beside_it(
     assert clear.clear_cache(tmp_path / "nowhere") == 0
     token_cache(source, build_tokenizer("words"), tmp_path)
     assert source.reads == 2
+    monkeypatch.setattr("sys.argv", ["clear"])
+    monkeypatch.setenv("UNROLLED_CACHE", "~no-such-user/cache")
+    with pytest.raises(SystemExit, match="UNROLLED_CACHE=~no-such-user/cache"):
+        clear.main()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from unrolled.data.files import lock
+from unrolled.errors import UserError
 from unrolled.places import default_cache_dir
 
 FOLDERS = ("tables", "tokens", "tokenizers", "linear")  # fetched, tokenized, trained, fitted
@@ -23,7 +24,10 @@ def clear_cache(directory: Path) -> int:
 
 
 def main() -> None:
-    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else default_cache_dir()
+    try:
+        directory = Path(sys.argv[1]) if len(sys.argv) > 1 else default_cache_dir()
+    except UserError as error:
+        sys.exit(f"error: {error}")
     print(f"{directory}: {clear_cache(directory) / 1e6:,.1f} MB freed")
 
 

@@ -23,13 +23,14 @@ from typing import Any
 
 import torch
 
+from unrolled.errors import UserError
 from unrolled.nn.engines import reference
 from unrolled.places import default_cache_dir
 
 log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("recurrences.cpp")
-FAILURES = (OSError, RuntimeError, ImportError, subprocess.SubprocessError)  # of building and loading a library
+FAILURES = (OSError, RuntimeError, ImportError, subprocess.SubprocessError, UserError)  # of building and loading
 
 
 @functools.cache
