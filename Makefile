@@ -39,6 +39,8 @@ format: $(READY) ## Format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 
 tensorboard: $(READY) ## Show the runs in TensorBoard: make tensorboard LOGDIR=runs
+	@find $(LOGDIR) -name '*tfevents*' 2>/dev/null | grep -q . || echo "There are no curves in $(LOGDIR) yet: train in" \
+	  "another terminal (make train), and they appear; or name another directory (make tensorboard LOGDIR=...)."
 	$(BIN)/tensorboard --logdir $(LOGDIR) --load_fast false
 
 sweep: $(READY) ## Train every model in both implementations: make sweep ARGS="seed=0,1,2"

@@ -83,6 +83,22 @@ def test_make_train_sets_up_and_trains(tmp_path: Path) -> None:
     assert "tensorboard --logdir" in done.stdout
 
 
+def test_make_tensorboard_says_where_there_are_no_curves(tmp_path: Path) -> None:
+    """With a program in place of TensorBoard, which would never end."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "tensorboard").symlink_to("/bin/echo")
+    (tmp_path / ".ready").touch()
+    command = ["make", "tensorboard", f"VENV={tmp_path}", f"LOGDIR={tmp_path / 'runs'}"]
+
+    def shown() -> str:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert f"There are no curves in {tmp_path / 'runs'} yet: train in another terminal" in shown()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "events.out.tfevents.1").touch()
+    assert "There are no curves" not in shown()
+
+
 @pytest.mark.parametrize("command", sorted({c for c in COMMANDS if c.startswith("python ")}))
 def test_every_python_command_runs(command: str, tmp_path: Path, trained: Path) -> None:
     script, *arguments = shlex.split(command)[1:]
