@@ -105,7 +105,7 @@ def training_texts(data: str) -> tuple[list[str], list[str]]:
     if data.endswith(".csv"):
         target = {"_target_": "unrolled.data.sources.files.CsvFiles", "train": data}
     config = data_config(**target)
-    prepared = prepare(config, TextConfig(), seed=0, quiet=True)
+    prepared = prepare(config, TextConfig(), seed=0)
     source = build_source(config.source)
     source.fetch(cache_directory(None))
     ours = {*prepared.train.ids.tolist(), *prepared.valid.ids.tolist()}

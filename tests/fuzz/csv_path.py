@@ -136,7 +136,7 @@ def read(directory: Path, content: bytes, keys: dict[str, Any], text: TextConfig
     try:
         given_test = {"test": str(path)} if test else {}
         table = data_config(_target_="unrolled.data.sources.files.CsvFiles", train=str(path), **given_test, **keys)
-        data = prepare(table, text, 0, cache, quiet=True)
+        data = prepare(table, text, 0, cache)
     except UserError as error:
         message = str(error)
         assert message.isprintable(), f"the message is not one printable line: {message!r}"

@@ -53,6 +53,9 @@ def test_a_run_of_the_linear_model_is_the_baseline_of_the_others(swept: tuple[Ru
     assert not (linear.directory / "checkpoints").exists()
     output = (linear.directory.parents[2] / "output.txt").read_text()
     assert output.count("linear baseline: test acc") == 1
+    warnings = [line for line in output.splitlines() if line.startswith("warning: ")]
+    assert warnings
+    assert len(warnings) == len(set(warnings)), "each once in a sweep"
     assert output.count("recipe auto") <= 1, "nothing to decide for the linear model"
 
 

@@ -36,7 +36,7 @@ def estimated(
             compose_config("name=test", "data=csv", "model.wide=false", *files, *small, "threads=1", *overrides)
         )
         valid = checked(config)
-        prepared = prepare(valid.data, valid.text, valid.seed, quiet=True)
+        prepared = prepare(valid.data, valid.text, valid.seed)
         data = build_datamodule(prepared, valid)
         model = build_classifier(config, valid, prepared)
         now, looks, given = [0.0], count(), []

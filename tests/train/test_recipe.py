@@ -145,7 +145,7 @@ def test_the_seed_does_not_change_what_is_known_of_a_corpus(tmp_path: Path, comp
     found = set()
     for seed in range(3):
         valid = checked(compose_config("name=x", "data=csv", *files, f"seed={seed}"))
-        found.add(Statistics.of(prepare(valid.data, valid.text, valid.seed, quiet=True)))
+        found.add(Statistics.of(prepare(valid.data, valid.text, valid.seed)))
     (only,) = found
     assert only.documents == 720
     assert only.tokens == pytest.approx(720 * 20.5, rel=0.05)

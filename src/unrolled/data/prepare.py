@@ -1,6 +1,5 @@
 """Preparation of a run's data: three tokenized splits, a vocabulary, and a summary of what they look like."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,8 +26,6 @@ from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
 from unrolled.errors import UserError
 
-log = logging.getLogger(__name__)
-
 TEST_SEED = 0  # test sets and folds are the same whatever seed a run has, so that runs can be compared
 
 
@@ -52,13 +49,11 @@ class PreparedData:
         return np.bincount(self.train.labels, minlength=len(self.labels))
 
 
-def prepare(
-    data: DataConfig, text: TextConfig, seed: int, cache_dir: str | Path | None = None, quiet: bool = False
-) -> PreparedData:
+def prepare(data: DataConfig, text: TextConfig, seed: int, cache_dir: str | Path | None = None) -> PreparedData:
     """Fetch, tokenise (both only once), split, and choose the vocabulary.
 
     seed: draws the validation set; cache_dir: where data are kept; None: ``data.cache_dir``, else the default of the
-    project; quiet: do not log the warnings (they are in the summary either way), for all ranks but the first.
+    project. What looks wrong with the data is among the ``warnings`` of the summary.
 
     Raises UserError with what is wrong with the configuration, the files, or the room on the disk.
     """
@@ -93,9 +88,6 @@ def prepare(
         known = np.bincount(table, weights=counts["train"], minlength=len(vocabulary)).astype(np.int64)
         summary["vectors"] = {"file": str(text.vectors)} | coverage(vectors, known)
     summary["warnings"] = find_warnings(summary)
-    if not quiet:
-        for warning in summary["warnings"]:
-            log.warning("%s", warning)
     return PreparedData(
         source.name,
         **parts,

@@ -1,5 +1,7 @@
 """Preparation of a run: its kind of tokens, its data, the recipe's values, the linear model, the network."""
 
+import logging
+
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +24,10 @@ from unrolled.train.devices import global_rank
 from unrolled.train.recipe import Statistics, decide, described
 from unrolled.train.table import print_data
 
+log = logging.getLogger(__name__)
+
+_warned: set[str] = set()  # of data, in this process: the jobs of a sweep say each warning once
+
 
 def choose_text_kind(config: DictConfig, valid: Config, console: Console) -> None:
     """Put what `text=auto` means for these texts in its place, as if it had been typed, and say so."""
@@ -42,9 +48,13 @@ def prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> t
     """Prepare and show the data, and let the recipe put its values into ``config``, which is checked again."""
     _reset_process(valid)
     try:
-        prepared = prepare(valid.data, valid.text, valid.seed, quiet=global_rank() > 0)
+        prepared = prepare(valid.data, valid.text, valid.seed)
     except UserError as error:
         raise RefusedDataError(str(error)) from error
+    for warning in prepared.summary["warnings"]:
+        if global_rank() == 0 and warning not in _warned:
+            log.warning("%s", warning)
+        _warned.add(warning)
     print_data(prepared.summary, console)
     if config.recipe is not None:
         decided = decide(config, Statistics.of(prepared))

@@ -174,7 +174,7 @@ def evaluate(run: LoadedRun, documents: Sequence[Document]) -> Evaluation:
 def own_documents(run: LoadedRun, notes: Notes) -> list[Document]:
     """The documents of the run's own test set, by record number. Raises UserError where the data have changed since."""
     data = run.config.data
-    prepared = prepare(data, run.config.text, run.config.seed, quiet=True)
+    prepared = prepare(data, run.config.text, run.config.seed)
     if prepared.vocabulary.tokens != run.model.vocabulary.tokens:
         raise UserError(
             f"the documents of {prepared.name} are not those that {run.result.directory} was trained on: they give "
