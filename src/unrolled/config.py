@@ -210,11 +210,24 @@ def check_early(config: DictConfig) -> None:
 
     Raises UserError as `checked` does, for files of data and vectors that cannot be read, and for no usable cache.
     """
-    objects = _without_torch(_composed(config))[1]
+    keys = _composed(config)
+    objects = _without_torch(keys)[1]
+    _check_device(keys.get("trainer"))
     build_source(objects["data"].source)
     cache_directory(objects["data"].cache_dir)
     if objects["text"].vectors is not None:
         existing_file(objects["text"].vectors, "text.vectors")
+
+
+def _check_device(trainer: Any) -> None:
+    """Refuse a GPU that is not there. Only where one is asked for is torch imported, and Lightning not at all."""
+    accelerator = trainer.get("accelerator") if isinstance(trainer, Mapping) else None
+    if accelerator in ("gpu", "cuda"):
+        import torch
+
+        rule = "there is no GPU here that torch can use; trainer=auto takes the device that there is"
+        there = torch.cuda.is_available() or torch.backends.mps.is_available()
+        require(there, "trainer.accelerator", accelerator, rule)
 
 
 def checked(config: DictConfig, to_train: bool = True) -> Config:

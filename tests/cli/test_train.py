@@ -119,6 +119,22 @@ def test_a_cache_in_a_home_that_is_not_there_is_refused(
     assert error.count("\n") == 1
 
 
+def test_a_gpu_that_is_not_there_is_refused_before_lightning_is_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "unrolled.train.run", None)  # importing it raises
+    arguments = ["trainer=gpu", "data=csv", "data.train=missing.csv", f"output_dir={tmp_path}"]
+    status, error = run_here(arguments, capsys, monkeypatch)
+    assert status == 2
+    assert error == (
+        "error: trainer.accelerator=gpu: there is no GPU here that torch can use; trainer=auto takes the device that "
+        "there is\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_plus_key_that_nothing_reads_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     done = program("train.py", "data=csv", "data.train=missing.csv", "+data.val=x", f"output_dir={tmp_path}")
     assert done.returncode == 2
