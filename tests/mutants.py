@@ -378,9 +378,16 @@ MUTANTS = [
         "tests/train/test_classifier.py",
     ),
     Mutant(
+        "of two directions computed again only the second adds to the gradient of what they read",
+        "tbptt/recompute.py",
+        "by_inputs[places] += by_x",
+        "by_inputs[places] = by_x",
+        "tests/tbptt/test_read.py",
+    ),
+    Mutant(
         "outputs of the second direction left flipped",
         "tbptt/read.py",
-        "given[flipped] if d else given",
+        "given if order is None else given[order]",
         "given",
         "tests/tbptt/test_read.py",
     ),

@@ -404,6 +404,13 @@ def test_recomputing_keeps_no_activations(make_corpus: Make, exact: bool, bidire
     assert saved_numbers(net, batch, Truncation(exact=exact)) > 40 * kept
 
 
+def test_between_two_layers_in_both_directions_one_copy_of_the_outputs_is_kept(make_corpus: Make) -> None:
+    net, chunk_len, chunks = Net(build.lstm, "concat", bidirectional=True, num_layers=2), 50, 8
+    kept = saved_numbers(net, all_documents(make_corpus([chunk_len * chunks]), chunk_len), Truncation(recompute=True))
+    outputs = chunk_len * chunks * 2 * H
+    assert outputs <= kept <= outputs + 4 * (chunks + 1) * (5 * H + 1)
+
+
 # ---- without gradients ----------------------------------------------------------------------------------------------
 
 

@@ -58,14 +58,17 @@ class ChunkLoop:
         carried: CarriedState,
         first: int = 0,
         entering: Entering | None = None,
+        order: Tensor | None = None,
     ) -> tuple[Tensor | None, CarriedState]:
         """Read ``blocks``; documents that end leave at their last chunk's end.
 
         flat: token ids (N,) or their vectors (N, E), block after block; first: which of the batch's chunks the first
-        block is; entering: is told each chunk's number and the carried state it begins with. Returns the outputs
-        (N, D), if they are not pooled, and the carried state of all rows after their ends.
+        block is; entering: is told each chunk's number and the carried state it begins with; order: (N,) which position
+        of ``flat`` is read at each, without a graph only: in one each chunk's gradient would be as large as ``flat``.
+        Returns the outputs (N, D), if they are not pooled, and the carried state of all rows after their ends.
         """
-        chunks = flat.split([block.tokens.numel() for block in blocks])  # its backward joins them once
+        parts = (flat if order is None else order).split([block.tokens.numel() for block in blocks])
+        chunks = parts if order is None else (flat[part] for part in parts)  # the backward of `split` joins them once
         outputs: list[Tensor] = []
         ended: list[CarriedState] = []
         rows = blocks[0].rows

@@ -13,7 +13,7 @@ from unrolled.nn.network import Network
 from unrolled.tbptt.batch import Block
 from unrolled.tbptt.carried import CarriedState
 from unrolled.tbptt.loop import ChunkLoop, Truncation
-from unrolled.tbptt.recompute import recomputed
+from unrolled.tbptt.recompute import Reading, read_without_graph, recomputed
 
 
 def start(network: Network, rows: int) -> CarriedState:
@@ -31,8 +31,8 @@ def read(network: Network, blocks: Sequence[Block], carried: CarriedState, trunc
     Words are dropped once for all directions; everything else that is dropped at each step is drawn per chunk and
     direction, from a seed of its own, so that a chunk which is computed again drops the same elements.
 
-    With `recompute` memory grows by one state and one set of statistics per chunk, and with the outputs of a layer
-    that a layer in two directions reads: it starts at the document's end, so all of them must be there.
+    With `recompute` memory grows by one state and one set of statistics per chunk, and by the outputs of a layer that a
+    layer in two directions reads, and the gradient by them: it starts at the document's end, so all must be there.
     """
     embedding = network.embedding
     keeps = torch.is_grad_enabled() and not truncation.recompute
@@ -43,15 +43,24 @@ def read(network: Network, blocks: Sequence[Block], carried: CarriedState, trunc
         return _read_layer_by_layer(network, blocks, flat, carried, truncation)
     seed = _seed(network)
     loop = ChunkLoop(network.encoder, embedding, embedding.drop, network.pooling, truncation, seed)
-    return _run(loop, blocks, flat, carried)[1]
+    return _run([Reading(loop, carried)], blocks, flat)[1][0]
 
 
 def _run(
-    loop: ChunkLoop, blocks: Sequence[Block], flat: Tensor, carried: CarriedState
-) -> tuple[Tensor | None, CarriedState]:
-    if loop.truncation.recompute and torch.is_grad_enabled():
-        return recomputed(loop, blocks, flat, carried)
-    return loop(blocks, flat, carried)
+    readings: Sequence[Reading], blocks: Sequence[Block], flat: Tensor
+) -> tuple[Tensor | None, list[CarriedState]]:
+    if not torch.is_grad_enabled():
+        return read_without_graph(readings, blocks, flat)
+    if readings[0].loop.truncation.recompute:
+        return recomputed(readings, blocks, flat)
+    outputs, after = [], []
+    for reading in readings:
+        order = reading.order
+        given, last = reading.loop(blocks, flat if order is None else flat[order], reading.carried)
+        after.append(last)
+        if given is not None:
+            outputs.append(given if order is None else given[order])
+    return torch.cat(outputs, dim=-1) if outputs else None, after
 
 
 def _seed(network: Network) -> int | None:
@@ -70,26 +79,24 @@ def _read_layer_by_layer(
     embedding, encoder = network.embedding, network.encoder
     flipped = flip_index([(block.tokens.shape[0], block.rows) for block in blocks], _whole_lengths(blocks))
     masks = encoder.masks_of_layers(carried.masks)
-    state: list[Tensor] = []
-    pooled: list[Tensor] = []
+    carried_on: list[CarriedState] = []
     for number, (layer, own, mask) in enumerate(zip(encoder.layers, encoder.split(carried.state), masks, strict=True)):
         drop: Callable[[Tensor], Tensor] = embedding.drop if number == 0 else _nothing
         pooling = network.pooling if number + 1 == len(encoder.layers) else None
         of_directions = network.pooled_of_directions(carried.pooled) if pooling else [()] * len(layer.directions)
-        outputs: list[Tensor] = []
+        readings = []
         for d, before in enumerate(of_directions):
             one = _LayerDirection(layer, d)
             first = own[: layer.num_states[0]] if d == 0 else one.initial_state(blocks[0].rows)
             begin = CarriedState(first, () if mask is None else (mask,), before)
             loop = ChunkLoop(one, embedding, drop, pooling, truncation, _seed(network))
-            given, after = _run(loop, blocks, flat[flipped] if d else flat, begin)
-            state.extend(after.state)
-            pooled.extend(after.pooled)
-            if given is not None:
-                outputs.append(given[flipped] if d else given)
-        if outputs:
-            flat = torch.cat(outputs, dim=-1)  # (N, D)
-    return replace(carried, state=tuple(state), pooled=tuple(pooled))
+            readings.append(Reading(loop, begin, flipped if d else None))
+        outputs, after = _run(readings, blocks, flat)
+        carried_on += after
+        if outputs is not None:
+            flat = outputs  # (N, D)
+    state = tuple(s for each in carried_on for s in each.state)
+    return replace(carried, state=state, pooled=tuple(p for each in carried_on for p in each.pooled))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ chunks are one node of the graph, what enters each chunk lies in a few long tens
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -15,98 +16,167 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unrolled.nn.autocast import autocast_dtype
-from unrolled.nn.cells import State
 from unrolled.tbptt.batch import Block
 from unrolled.tbptt.carried import CarriedState
-from unrolled.tbptt.loop import ChunkLoop
+from unrolled.tbptt.loop import ChunkLoop, Entering
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way through a batch: of the whole encoder, or of one direction of a layer."""
+
+    loop: ChunkLoop
+    carried: CarriedState
+    order: Tensor | None = None  # (N,) which position is read at each, its own inverse; None: as they lie
+
+
+def read_without_graph(
+    readings: Sequence[Reading], blocks: Sequence[Block], flat: Tensor, entering: Sequence[Entering] = ()
+) -> tuple[Tensor | None, list[CarriedState]]:
+    """The outputs of all ``readings`` side by side (N, D), if they are not pooled, and the carried state of each.
+
+    flat: token ids (N,) or vectors (N, E); entering: of each reading, as `ChunkLoop` takes it.
+    """
+    together, after = None, []
+    for number, reading in enumerate(readings):
+        told = entering[number] if entering else None
+        outputs, last = reading.loop(blocks, flat, reading.carried, entering=told, order=reading.order)
+        after.append(last)
+        if outputs is None or len(readings) == 1:
+            together = outputs
+            continue
+        width = outputs.shape[1]
+        if together is None:
+            together = outputs.new_empty(len(outputs), len(readings) * width)
+        places: Any = slice(None) if reading.order is None else reading.order
+        together[places, number * width : (number + 1) * width] = outputs
+    return together, after
 
 
 def recomputed(
-    loop: ChunkLoop, blocks: Sequence[Block], flat: Tensor, carried: CarriedState
-) -> tuple[Tensor | None, CarriedState]:
-    """The same as ``loop(blocks, flat, carried)``, in values, in gradients and in what is dropped."""
-    states = len(carried.state)
-    parameters = [*loop.encoder.parameters(), *(loop.pooling.parameters() if loop.pooling else ())]
-    parameters = [p for p in parameters if p.requires_grad]
-    table = loop.embedding.weight  # what its lookups add up to is this node's own affair
-    tensors = (*carried.state, *carried.pooled)
-    result = _Recomputed.apply(loop, blocks, carried.masks, states, len(tensors), flat, table, *tensors, *parameters)
-    outputs, result = (result[0], result[1:]) if loop.pooling is None else (None, result)
-    return outputs, CarriedState(tuple(result[:states]), carried.masks, tuple(result[states:]))
+    readings: Sequence[Reading], blocks: Sequence[Block], flat: Tensor
+) -> tuple[Tensor | None, list[CarriedState]]:
+    """The same as `read_without_graph`, in values and in what is dropped, with gradients.
+
+    All readings are one node, so that they share what is as long as the documents: inputs and the gradients by them.
+    """
+    tensors: list[Tensor] = []
+    parts = [_Part(reading, blocks, tensors) for reading in readings]
+    table = readings[0].loop.embedding.weight  # what its lookups add up to is this node's own affair
+    result = iter(_Recomputed.apply(parts, blocks, flat, table, *tensors))
+    outputs = next(result) if readings[0].loop.pooling is None else None
+    return outputs, [part.carried([next(result) for _ in part.on_rows]) for part in parts]
+
+
+class _Part:
+    """A reading inside the node, and which of the node's ``tensors`` are its first carried state and parameters."""
+
+    def __init__(self, reading: Reading, blocks: Sequence[Block], tensors: list[Tensor]) -> None:
+        self.loop, self.order, first = reading.loop, reading.order, reading.carried
+        self.masks, self.states = first.masks, len(first.state)
+        self.on_rows = (1,) * self.states + (0,) * len(first.pooled)  # the dimension of rows
+        parameters = [*self.loop.encoder.parameters(), *(self.loop.pooling.parameters() if self.loop.pooling else ())]
+        begin, end = len(tensors), len(tensors) + len(self.on_rows)
+        tensors += [*first.state, *first.pooled, *(p for p in parameters if p.requires_grad)]
+        self.first, self.parameters = slice(begin, end), slice(end, len(tensors))
+        self.entered = _Entered(blocks, self.states)
+
+    def carried(self, tensors: Sequence[Tensor], rows: int | None = None) -> CarriedState:
+        """These tensors as a carried state, with the rows' shared dropout masks."""
+        masks = tuple(mask[:, :rows] for mask in self.masks)
+        return CarriedState(tuple(tensors[: self.states]), masks, tuple(tensors[self.states :]))
 
 
 class _Recomputed(torch.autograd.Function):
-    """Inputs: ids or vectors, the embedding's table, first carried state, parameters. Outputs: outputs, last state."""
+    """Inputs: ids or vectors, embedding's table, first carried states, parameters. Outputs: outputs, last states."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        loop: ChunkLoop,
-        blocks: Sequence[Block],
-        masks: State,
-        states: int,
-        carried: int,
-        flat: Tensor,
-        table: Tensor,
-        *tensors: Tensor,
+        ctx: Any, parts: Sequence[_Part], blocks: Sequence[Block], flat: Tensor, table: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        entered = _Entered(blocks, states, masks)
-        outputs, after = loop(
-            blocks, flat, CarriedState(tensors[:states], masks, tensors[states:carried]), entering=entered
-        )
-        ctx.loop, ctx.blocks, ctx.entered = loop, blocks, entered
-        ctx.rows_on = (1,) * states + (0,) * (carried - states)  # the dimension of rows
+        readings = [Reading(part.loop, part.carried(tensors[part.first]), part.order) for part in parts]
+        outputs, after = read_without_graph(readings, blocks, flat, [part.entered for part in parts])
+        ctx.parts, ctx.blocks = parts, blocks
         device = flat.device.type
         lower = autocast_dtype(device)
         ctx.autocast = {"device_type": device, "enabled": lower is not None, "dtype": lower}
         ctx.save_for_backward(flat, table, *tensors)
-        last = (*after.state, *after.pooled)
-        return last if outputs is None else (outputs, *last)
+        last = [tensor for carried in after for tensor in (*carried.state, *carried.pooled)]
+        return tuple(last) if outputs is None else (outputs, *last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        loop: ChunkLoop = ctx.loop
         flat, table, *tensors = ctx.saved_tensors
-        first, parameters = tensors[: len(ctx.rows_on)], tensors[len(ctx.rows_on) :]
-        of_outputs = gradients[0] if loop.pooling is None else None
-        by_carried = [  # rows that have left wait here for their last chunk
-            gradient.clone() for gradient in gradients[loop.pooling is None :]
-        ]
-        by_parameters = [torch.zeros_like(parameter) for parameter in parameters]
+        parts: Sequence[_Part] = ctx.parts
+        of_last = iter(gradients)
+        of_outputs = next(of_last) if parts[0].loop.pooling is None else None
         by_flat = torch.zeros_like(flat) if flat.is_floating_point() else None
-        by_table = torch.zeros_like(table) if by_flat is None and ctx.needs_input_grad[6] else None
-        end = len(flat)
-        for k in reversed(range(len(ctx.blocks))):
-            block = ctx.blocks[k]
-            begin = end - block.tokens.numel()
-            part, end = flat[begin:end], begin
-            x = loop.vectors(part, block).detach().flatten(0, 1)
-            x.requires_grad_(by_flat is not None or by_table is not None)
-            entering = [t.detach().requires_grad_() for t in ctx.entered.tensors(k, first)]
-            with torch.enable_grad(), torch.autocast(**ctx.autocast):
-                outputs, after = loop([block], x, ctx.entered.carried(entering, block.rows), first=k)
-            of_rows = [
-                gradient.narrow(dim, 0, block.rows) for gradient, dim in zip(by_carried, ctx.rows_on, strict=True)
-            ]
-            ends = [*after.state, *after.pooled]
-            by_ends = [*of_rows]
-            if outputs is not None and of_outputs is not None:
-                ends.append(outputs)
-                by_ends.append(of_outputs[begin : begin + len(part)])
-            by_x, *others = _gradients(ends, by_ends, [x, *entering, *parameters])
-            for sofar, new in zip(of_rows, others, strict=False):
-                sofar.copy_(new) if new is not None else sofar.zero_()
-            for total, new in zip(by_parameters, others[len(entering) :], strict=True):
-                if new is not None:
-                    total += new
-            if by_x is not None and by_flat is not None:
-                by_flat[begin : begin + len(part)] = by_x
-            elif by_x is not None and by_table is not None:
-                by_table.index_add_(0, part, by_x.to(by_table.dtype))
-        if by_table is not None and loop.embedding.padding_idx is not None:
-            by_table[loop.embedding.padding_idx] = 0
-        return None, None, None, None, None, by_flat, by_table, *by_carried, *by_parameters
+        by_table = None
+        by_tensors: list[Tensor] = []
+        for number, part in enumerate(parts):
+            by_carried = [next(of_last).clone() for _ in part.on_rows]  # rows that have left wait for their last chunk
+            by_parameters = [torch.zeros_like(parameter) for parameter in tensors[part.parameters]]
+            columns = None
+            if of_outputs is not None:
+                width = of_outputs.shape[1] // len(parts)
+                columns = of_outputs[:, number * width : (number + 1) * width]
+            own = torch.zeros_like(table) if by_flat is None and ctx.needs_input_grad[3] else None
+            _go_back(ctx, part, columns, by_carried, by_parameters, by_flat if own is None else own)
+            if own is not None:
+                by_table = own if by_table is None else by_table.add_(own)
+            by_tensors += [*by_carried, *by_parameters]
+        padding = parts[0].loop.embedding.padding_idx
+        if by_table is not None and padding is not None:
+            by_table[padding] = 0
+        return None, None, by_flat, by_table, *by_tensors
+
+
+def _go_back(
+    ctx: Any,
+    part: _Part,
+    of_outputs: Tensor | None,
+    by_carried: list[Tensor],
+    by_parameters: list[Tensor],
+    by_inputs: Tensor | None,
+) -> None:
+    """Compute the chunks of one reading again, from the last to the first, and put gradients into the `by_` tensors.
+
+    of_outputs: (N, D) the gradient by this reading's outputs; by_carried: first that by its last carried state, in the
+    end that by its first; by_inputs: by the vectors (N, E), for token ids by the embedding's table; None: not wanted.
+    """
+    flat, _, *tensors = ctx.saved_tensors
+    first, parameters = tensors[part.first], tensors[part.parameters]
+    end = len(flat)
+    for k in reversed(range(len(ctx.blocks))):
+        block = ctx.blocks[k]
+        begin = end - block.tokens.numel()
+        places: Any = slice(begin, end) if part.order is None else part.order[begin:end]
+        end = begin
+        read = flat[places]
+        x = part.loop.vectors(read, block).detach().flatten(0, 1)
+        x.requires_grad_(by_inputs is not None)
+        entering = [t.detach().requires_grad_() for t in part.entered.tensors(k, first)]
+        with torch.enable_grad(), torch.autocast(**ctx.autocast):
+            outputs, after = part.loop([block], x, part.carried(entering, block.rows), first=k)
+        of_rows = [gradient.narrow(dim, 0, block.rows) for gradient, dim in zip(by_carried, part.on_rows, strict=True)]
+        ends = [*after.state, *after.pooled]
+        by_ends = [*of_rows]
+        if outputs is not None and of_outputs is not None:
+            ends.append(outputs)
+            by_ends.append(of_outputs[places])
+        by_x, *others = _gradients(ends, by_ends, [x, *entering, *parameters])
+        for sofar, new in zip(of_rows, others, strict=False):
+            sofar.copy_(new) if new is not None else sofar.zero_()
+        for total, new in zip(by_parameters, others[len(entering) :], strict=True):
+            if new is not None:
+                total += new
+        if by_x is None or by_inputs is None:
+            continue
+        if flat.is_floating_point():
+            by_inputs[places] += by_x
+        else:
+            by_inputs.index_add_(0, read, by_x.to(by_inputs.dtype))
 
 
 def _gradients(ends: list[Tensor], by_ends: list[Tensor], wanted: list[Tensor]) -> list[Tensor | None]:
@@ -126,9 +196,8 @@ def _gradients(ends: list[Tensor], by_ends: list[Tensor], wanted: list[Tensor]) 
 class _Entered:
     """What each chunk begins with: state and statistics of its rows, all chunks of one tensor in one long tensor."""
 
-    def __init__(self, blocks: Sequence[Block], states: int, masks: State) -> None:
+    def __init__(self, blocks: Sequence[Block], states: int) -> None:
         self.states = states
-        self.masks = masks
         self.rows = [block.rows for block in blocks]
         # Chunk k's rows are place[k - 1] .. place[k]; what the first one begins with is kept elsewhere.
         self.place = [0, *accumulate(self.rows[1:])]
@@ -155,8 +224,3 @@ class _Entered:
             shape = (like.shape[0], rows, *like.shape[2:]) if i < self.states else (rows, *like.shape[1:])
             found.append(kept[self.place[k - 1] * size : self.place[k] * size].view(shape))
         return found
-
-    def carried(self, tensors: list[Tensor], rows: int) -> CarriedState:
-        """These tensors as a carried state, with the rows' shared dropout masks."""
-        masks = tuple(mask[:, :rows] for mask in self.masks)
-        return CarriedState(tuple(tensors[: self.states]), masks, tuple(tensors[self.states :]))
