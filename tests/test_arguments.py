@@ -1,12 +1,12 @@
 """Keys and values that a user gives against those that there are."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
 
-from unrolled.arguments import called_with, nearest, quoted, typed_values
+from unrolled.arguments import Count, Rule, called_with, nearest, quoted, typed_values
 from unrolled.errors import UserError
 
 EXISTING = [
@@ -54,6 +54,8 @@ def call(
     anything: Any = None,
     function: Callable[..., Any] | None = None,
     nested: object = None,
+    size: Count | None = None,
+    part: Annotated[float, "of all", Rule(lambda value: value < 1, "less than 1")] = 0.5,
 ) -> None:
     """An argument of every kind."""
 
@@ -72,6 +74,9 @@ def call(
         ("either", "c", "=c: must be one of a, b"),
         ("several", "x", "=x: must be a whole number"),
         ("number", "x", "=x: must be a number"),
+        ("size", 0, "=0: must be at least 1 or null$"),
+        ("size", 1.5, "=1.5: must be a whole number or null$"),
+        ("part", 1, "=1: must be less than 1$"),
         ("fractoin", 1.0, ": there is no such key; did you mean group.fraction?"),
     ],
 )
@@ -91,6 +96,8 @@ def test_a_value_of_another_type_is_refused(name: str, value: Any, rule: str) ->
         ("anything", {"a": 1}, {"a": 1}),
         ("function", "torch.relu", "torch.relu"),
         ("nested", 5, 5),
+        ("size", None, None),
+        ("part", 0, 0.0),
         ("_partial_", True, True),
     ],
 )

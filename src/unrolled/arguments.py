@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from unrolled.errors import UserError
 
@@ -108,11 +108,11 @@ def typed_values(
     """``values`` of the keys ``<key>.*`` with the types that the arguments of ``target`` have.
 
     A whole number becomes a fraction and a number text where those belong; a value that is a call itself is checked
-    like this one. Ranges are the target's own business.
+    like this one. Ranges that are no `Rule` are the target's own business.
 
     provided: arguments that the program gives; beside: keys of the group that are not the target's.
 
-    Raises UserError for an argument that ``target`` does not have, and for a value of another type.
+    Raises UserError for an argument that ``target`` does not have, and for a value of another type, or against a rule.
     """
     parameters = inspect.signature(target).parameters
     open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
@@ -128,7 +128,7 @@ def typed_values(
         if name not in parameters and not open_ended:
             names = [each for each in (*parameters, *beside) if each not in provided]
             raise unknown_key(f"{prefix}{name}", [f"{prefix}{each}" for each in names])
-        typed[name] = _typed_value(f"{prefix}{name}", value, hints.get(name, Any))
+        typed[name] = typed_value(f"{prefix}{name}", value, hints.get(name, Any))
     return typed
 
 
@@ -155,21 +155,52 @@ def imported(key: str, target: Any) -> Callable[..., Any]:
     return found
 
 
-RULES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+def require(holds: bool, key: str, value: Any, rule: str) -> None:
+    """Stop with one message that names the key, the value and the rule, unless it holds."""
+    if not holds:
+        raise UserError(f"{key}={shown(value)}: {rule}")
+
+
+class Rule(NamedTuple):
+    """What the values of an argument must be, beside their type: ``Annotated[int, Rule(...)]``; null is exempt."""
+
+    holds: Callable[[Any], bool]
+    text: str  # after "must be"
+
+
+def at_least(least: int, what: str = "") -> Rule:
+    """For whole numbers."""
+    return Rule(lambda value: value >= least, f"at least {least}{what}")
+
+
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, Rule(lambda value: value > 0, "more than 0")]
+Share = Annotated[float, Rule(lambda value: 0 <= value < 1, "a share, from 0 to below 1")]
+
+TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     except (NameError, TypeError):  # names that exist for a type checker only
         return {}
 
 
-def _typed_value(key: str, value: Any, hint: Any) -> Any:
+def typed_value(key: str, value: Any, hint: Any) -> Any:
+    """``value`` as `typed_values` has it, for an argument whose type is ``hint``."""
+    options = _options(hint)
+    typed = _of_type(key, value, [each for each in options if not isinstance(each, Rule)])
+    for rule in options if typed is not None else []:
+        if isinstance(rule, Rule):
+            require(rule.holds(typed), key, value, f"must be {rule.text}" + (" or null" if NoneType in options else ""))
+    return typed
+
+
+def _of_type(key: str, value: Any, options: Sequence[Any]) -> Any:
     if isinstance(value, Mapping) and "_target_" in value:
         return called_with(key, value)
-    options = _options(hint)
-    plain = [each for each in options if each in RULES or get_origin(each) is Literal]
+    plain = [each for each in options if each in TYPES or get_origin(each) is Literal]
     if not set(plain) - {NoneType} or Any in options or object in options:
         return value
     if isinstance(value, (Mapping, list)) and len(plain) < len(options):
@@ -185,13 +216,17 @@ def _typed_value(key: str, value: Any, hint: Any) -> Any:
 
 
 def _options(hint: Any) -> list[Any]:
+    """The types that ``hint`` joins, and the rules beside them."""
     if get_origin(hint) in (Union, UnionType):
         return [option for each in get_args(hint) for option in _options(each)]
+    if get_origin(hint) is Annotated:
+        joined, *extras = get_args(hint)
+        return [*_options(joined), *(each for each in extras if isinstance(each, Rule))]
     return [hint]
 
 
 def _rule(plain: Sequence[Any]) -> str:
     words = [each for option in plain if get_origin(option) is Literal for each in map(str, get_args(option))]
     rules = [f"one of {', '.join(dict.fromkeys(words))}"] if words else []
-    rules += [text for option, text in RULES.items() if option in plain and not (option is int and float in plain)]
+    rules += [text for option, text in TYPES.items() if option in plain and not (option is int and float in plain)]
     return " or ".join(rules)

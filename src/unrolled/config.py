@@ -5,26 +5,34 @@ against that signature. What belongs to no constructor (`tbptt`, `data`, `text`,
 has a dataclass here or in data/config.py. Ranges are checked by whoever is constructed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from unrolled.arguments import called_with, leaves, shown, typed_values, unknown_key
+from unrolled.arguments import (
+    Count,
+    Positive,
+    Rule,
+    Share,
+    at_least,
+    called_with,
+    leaves,
+    require,
+    shown,
+    typed_value,
+    typed_values,
+    unknown_key,
+)
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
 from unrolled.data.files import cache_directory
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO
 from unrolled.errors import UserError
-
-SCHEDULES = ("documents", "stream")
-GRADIENTS = ("truncated", "exact")
-MEMORIES = ("auto", "retain", "recompute")
-LOSSES = ("final", "every", "linear")
-AT_LEAST = {"model.hidden_size": 1, "model.num_layers": 1, "model.proj_size": 0, "embedding.embedding_dim": 1}
+from unrolled.tbptt.config import TBPTTConfig
 
 PROVIDED = {  # arguments that the program gives
     "model": ("input_size",),
@@ -36,7 +44,18 @@ PROVIDED = {  # arguments that the program gives
     "trainer": ("callbacks", "logger", "plugins", "enable_progress_bar", "default_root_dir"),
 }
 # Keys of a group that are no arguments of its `_target_`, but of the network: the head's dropout, and its wide path.
-ASIDE = {"pooling": ("dropout",), "model": ("wide",)}
+ASIDE: dict[str, dict[str, Any]] = {"pooling": {"dropout": Share}, "model": {"wide": bool}}
+NUMBERS: dict[str, Any] = {  # of the groups, whose constructors would refuse them only after torch has been imported
+    "model.hidden_size": Count,
+    "model.num_layers": Count,
+    "model.proj_size": Annotated[int, at_least(0)],
+    "embedding.embedding_dim": Count,
+    "optimizer.lr": Positive,
+    "trainer.max_epochs": Annotated[
+        int,
+        Rule(lambda n: n == -1 or n >= 1, "at least 1, or -1 to train until trainer.max_steps or trainer.max_time"),
+    ],
+}
 NEEDED = {  # what only the user knows
     "data.train": "it names the training documents, a file or a directory, as data.train=my.csv",
     "data.path": "it names a data set of the hub, as stanfordnlp/imdb, or a directory",
@@ -53,110 +72,13 @@ DECIDED: dict[str, Any] = {  # keys that the recipe decides where they are `auto
 }
 
 
-def require(holds: bool, key: str, value: Any, rule: str) -> None:
-    """Stop with one message that names the key, the value and the rule, unless it holds."""
-    if not holds:
-        raise UserError(f"{key}={shown(value)}: {rule}")
-
-
-def one_of(key: str, value: Any, choices: Sequence[str]) -> None:
-    """Stop unless ``value`` is one of ``choices``."""
-    require(value in choices, key, value, f"choose one of {', '.join(choices)}")
-
-
-def share(key: str, value: Any) -> None:
-    """Stop unless ``value`` is a share of elements that are zeroed."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    require(number and 0 <= value < 1, key, value, "a share, from 0 to below 1")
-
-
-@dataclass
-class TBPTTConfig:
-    """How documents are read in chunks in training (`tbptt.*`); conf/config.yaml says what each key means."""
-
-    schedule: str = "documents"
-    chunk_len: int | None = 100
-    batch_size: int = 64
-    gradient: str = "truncated"
-    memory: str = "auto"
-    memory_mib: float | None = None
-    carry: bool = True
-    loss: str = "final"
-    k1: int | None = None
-    k2: int | None = None
-    eval_batch_size: int = 128
-
-    def __post_init__(self) -> None:
-        for name, choices in {"schedule": SCHEDULES, "gradient": GRADIENTS, "memory": MEMORIES, "loss": LOSSES}.items():
-            one_of(f"tbptt.{name}", getattr(self, name), choices)
-        for name in ("chunk_len", "k1", "k2"):
-            value = getattr(self, name)
-            self._require(value is None or value > 0, name, "at least 1 time step, or null")
-        for name in ("batch_size", "eval_batch_size"):
-            self._require(getattr(self, name) > 0, name, "must be at least 1")
-        self._require(self.memory_mib is None or self.memory_mib > 0, "memory_mib", "more than 0, or null")
-        rule = f"tbptt.memory={self.memory} has no budget; choose tbptt.memory=auto"
-        self._require(self.memory_mib is None or self.memory == "auto", "memory_mib", rule)
-        if self.schedule == "stream":
-            self._check_stream()
-        else:
-            self._check_documents()
-
-    def _require(self, holds: bool, name: str, rule: str) -> None:
-        require(holds, f"tbptt.{name}", getattr(self, name), rule)
-
-    def _check_stream(self) -> None:
-        if self.k2 is None:
-            self._require(self.chunk_len is not None, "chunk_len", "a stream needs a chunk length, such as 64")
-            self.k2 = self.chunk_len
-        rule = f"in a stream it is the chunk length, which is {self.chunk_len}; set tbptt.chunk_len={self.k2}, too"
-        self._require(self.chunk_len in (None, self.k2), "k2", rule)
-        self.chunk_len = self.k2
-        if self.k1 is None:
-            self.k1 = self.k2
-        assert self.k1 is not None
-        assert self.k2 is not None
-        rule = f"with tbptt.k2={self.k2} the tokens in between would never be learned from; it must not exceed k2"
-        self._require(self.k1 <= self.k2, "k1", rule)
-        rule = (
-            f"reading again from k2={self.k2} tokens back needs the state there; set tbptt.carry=true, or k1={self.k2}"
-        )
-        self._require(self.carry or self.k1 == self.k2, "k1", rule)
-        rule = "a stream steps after every chunk, so its gradient is truncated; choose tbptt.schedule=documents"
-        self._require(self.gradient == "truncated", "gradient", rule)
-        rule = "a stream holds the activations of one chunk only; choose tbptt.memory=auto"
-        self._require(self.memory != "recompute", "memory", rule)
-
-    def _check_documents(self) -> None:
-        for name in ("k1", "k2"):
-            rule = "whole documents have one step each; choose tbptt.schedule=stream, or set tbptt.chunk_len"
-            self._require(getattr(self, name) is None, name, rule)
-        rule = "whole documents have one loss each; choose tbptt.schedule=stream"
-        self._require(self.loss == "final", "loss", rule)
-        if self.chunk_len is None:
-            rule = "with tbptt.chunk_len=null a document is one chunk: nothing to hand on; set tbptt.chunk_len"
-            self._require(self.carry, "carry", rule)
-            rule = "with tbptt.chunk_len=null a document is one chunk, of which all is needed; set tbptt.chunk_len"
-            self._require(self.memory != "recompute", "memory", rule)
-        if self.gradient == "exact":
-            self._require(
-                self.carry, "carry", "without a carried state no gradient can cross; use tbptt.gradient=truncated"
-            )
-
-
 @dataclass
 class CheckpointConfig:
     """When a run saves points to resume from (`checkpoint.*`), besides those before each validation."""
 
-    every_n_steps: int | None = None  # optimizer steps
-    every_minutes: float | None = 5.0
-    keep: int = 2  # the newest stay
-
-    def __post_init__(self) -> None:
-        for name in ("every_n_steps", "every_minutes"):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"checkpoint.{name}", value, "more than 0, or null for never")
-        require(self.keep > 1, "checkpoint.keep", self.keep, "at least 2: the newest may turn out to be damaged")
+    every_n_steps: Count | None = None  # optimizer steps
+    every_minutes: Positive | None = 5.0
+    keep: Annotated[int, at_least(2, ", as the newest may turn out to be damaged")] = 2  # the newest stay
 
 
 @dataclass
@@ -178,21 +100,16 @@ class Config:
     scheduler: DictConfig | None = None
     logger: DictConfig | None = None
     callbacks: DictConfig | None = None
-    seed: int = 0
-    threads: int | None = None
-    class_weights: str = "equal"
-    label_smoothing: float = 0.0
-    baseline: str | None = "linear"
+    seed: Annotated[int, at_least(0)] = 0
+    threads: Count | None = None
+    class_weights: Literal["equal", "balanced"] = "equal"
+    label_smoothing: Share = 0.0
+    baseline: Literal["linear"] | None = "linear"
     dry_run: bool = False
     resume: str | None = None
     choices: Any = None  # written by the run: which data, text and model were chosen by name
 
     def __post_init__(self) -> None:
-        require(self.threads is None or self.threads > 0, "threads", self.threads, "at least 1, or null")
-        require(self.baseline in ("linear", None), "baseline", self.baseline, "linear, or null for none")
-        one_of("class_weights", self.class_weights, ("equal", "balanced"))
-        share("label_smoothing", self.label_smoothing)
-        require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
         if self.tbptt.schedule == "stream" and self.model.get("bidirectional", False):
             rule = "the backward direction knows its own window only and cannot be read again; set tbptt.k1 to k2"
             require(self.tbptt.k1 == self.tbptt.k2, "tbptt.k1", self.tbptt.k1, f"with model.bidirectional=true {rule}")
@@ -289,25 +206,12 @@ def _without_torch(keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
         objects[key] = section(**typed[key])
     typed["data"] = _data_values(_mapping("data", keys.get("data")))
     objects["data"] = data_config(**typed["data"])
-    _check_numbers(keys)
-    return typed, objects
-
-
-def _check_numbers(keys: Mapping[str, Any]) -> None:
-    """Rules of single numbers in the groups; whether they are numbers at all is checked by their classes."""
-
-    def number(key: str) -> Any:
+    for key, hint in NUMBERS.items():
         group, _, name = key.partition(".")
         value = keys[group].get(name) if isinstance(keys.get(group), Mapping) else None
-        return value if isinstance(value, (int, float)) else None
-
-    for key, least in AT_LEAST.items():
-        value = number(key)
-        require(value is None or value >= least, key, value, f"must be at least {least}")
-    rate, epochs = number("optimizer.lr"), number("trainer.max_epochs")
-    require(rate is None or rate > 0, "optimizer.lr", rate, "the learning rate must be more than 0")
-    rule = "at least 1, or -1 to train until trainer.max_steps or trainer.max_time"
-    require(epochs is None or epochs == -1 or epochs >= 1, "trainer.max_epochs", epochs, rule)
+        if isinstance(value, (int, float)):
+            typed_value(key, value, hint)
+    return typed, objects
 
 
 def undecided(config: DictConfig) -> list[str]:
@@ -329,12 +233,11 @@ def _call_values(group: str, given: Any, name: str = "") -> dict[str, Any] | Non
         return None
     key = f"{group}.{name}" if name else group
     values = _mapping(key, given)
-    aside = {each: values.pop(each) for each in ASIDE.get(key, ()) if each in values}
-    if "wide" in aside:
-        require(isinstance(aside["wide"], bool), f"{key}.wide", aside["wide"], "true or false")
-    if "dropout" in aside:
-        share(f"{key}.dropout", aside["dropout"])
-        aside["dropout"] = float(aside["dropout"])
+    aside = {
+        each: typed_value(f"{key}.{each}", values.pop(each), hint)
+        for each, hint in ASIDE.get(key, {}).items()
+        if each in values
+    }
     return called_with(key, values, PROVIDED.get(group, ())) | aside
 
 

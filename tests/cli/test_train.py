@@ -90,8 +90,8 @@ def test_a_mistake_is_one_sentence_and_status_2(
     ("arguments", "said"),
     [
         (["model.hidden_size=-1"], "model.hidden_size=-1: must be at least 1"),
-        (["optimizer.lr=-1"], "optimizer.lr=-1: the learning rate must be more than 0"),
-        (["trainer.max_epochs=0"], "trainer.max_epochs=0: at least 1, or -1"),
+        (["optimizer.lr=-1"], "optimizer.lr=-1: must be more than 0"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be at least 1, or -1"),
         (["tbptt.batch_size=0"], "tbptt.batch_size=0: must be at least 1"),
         (["data=csv", "data.train=missing.csv"], "data.train=missing.csv does not exist"),
         (["text.vectors=missing.txt"], "text.vectors=missing.txt does not exist"),

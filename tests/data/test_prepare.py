@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from unrolled.data.config import TextConfig, data_config
+from unrolled.arguments import typed_values
+from unrolled.data.config import DataConfig, TextConfig, data_config
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.files import CsvFiles
 from unrolled.data.sources.source import Document, Notes, Source
@@ -281,26 +282,26 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"valid_share": 0.0}, r"data\.valid_share must lie between 0 and 1, got 0\.0"),
-        ({"test_share": 1.5}, r"data\.test_share must lie between 0 and 1, got 1\.5"),
-        ({"limit": 0}, r"data\.limit must be at least 1, .* got 0"),
-        ({"max_tokens": -1}, r"data\.max_tokens must be at least 1, .* got -1"),
+        ({"valid_share": 0.0}, r"data\.valid_share=0\.0: must be between 0 and 1"),
+        ({"test_share": 1.5}, r"data\.test_share=1\.5: must be between 0 and 1"),
+        ({"limit": 0}, r"data\.limit=0: must be at least 1 or null"),
+        ({"max_tokens": -1}, r"data\.max_tokens=-1: must be at least 1 or null"),
         ({"fold": 5}, r"data\.fold must lie between 0 and data\.folds - 1 = 4, .* got 5"),
-        ({"folds": 1}, r"data\.folds must be at least 2, got 1"),
-        ({"valid_part": "middle"}, r"data\.valid_part must be random, first or last, got 'middle'"),
-        ({"cut": "middle"}, r"data\.cut must be head, tail or head\+tail, got 'middle'"),
+        ({"folds": 1}, r"data\.folds=1: must be at least 2"),
+        ({"valid_part": "middle"}, r"data\.valid_part=middle: must be one of random, first, last"),
+        ({"cut": "middle"}, r"data\.cut=middle: must be one of head, tail, head\+tail"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_value_and_rule(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        data_config(corpus="newsgroups", **keys)
+        data_config(corpus="newsgroups", **typed_values("data", DataConfig, keys))
 
 
 def test_a_wrong_text_key_is_named_with_its_value_and_rule() -> None:
-    with pytest.raises(UserError, match=r"text\.max_size must be at least 3 .* got 2"):
-        TextConfig(max_size=2)
-    with pytest.raises(UserError, match=r"text\.min_count must be at least 1, got 0"):
-        TextConfig(min_count=0)
+    with pytest.raises(UserError, match=r"text\.max_size=2: must be at least 3 \(<pad>, <unk> and one token\) or null"):
+        typed_values("text", TextConfig, {"max_size": 2})
+    with pytest.raises(UserError, match=r"text\.min_count=0: must be at least 1"):
+        typed_values("text", TextConfig, {"min_count": 0})
 
 
 def test_names_of_classes_are_shown_as_they_are_and_not_read_as_markup(tmp_path: Path) -> None:

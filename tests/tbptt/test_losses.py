@@ -1,6 +1,7 @@
 """Shares of a document's loss, counted over its chunks."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import torch
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.tbptt.batch import stream_batch
-from unrolled.tbptt.losses import CHUNK_LOSSES, chunk_weights
+from unrolled.tbptt.config import Loss
+from unrolled.tbptt.losses import chunk_weights
 from unrolled.tbptt.schedule import StreamSchedule
 
 
-@pytest.mark.parametrize("loss", CHUNK_LOSSES)
+@pytest.mark.parametrize("loss", get_args(Loss))
 @pytest.mark.parametrize("chunk_len", [1, 2, 3, 20])
 @pytest.mark.parametrize("reach", [None, 30])
 def test_the_weights_of_every_document_sum_to_one(

@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.tbptt.budget import Budget
+from unrolled.tbptt.config import Loss
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.tbptt.loop import Truncation
-from unrolled.tbptt.losses import CHUNK_LOSSES
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.classifier import Classifier
 from unrolled.train.mix import fit_mix
@@ -147,7 +147,7 @@ def test_stream_is_tbptt_of_k1_and_k2_by_its_definition(
     assert all((weights(model)[name] - value).abs().max() > 1e-3 for name, value in before.items())
 
 
-@pytest.mark.parametrize("loss", CHUNK_LOSSES)
+@pytest.mark.parametrize("loss", get_args(Loss))
 def test_every_chunk_loss_of_a_stream(make_corpus: Make, loss: str) -> None:
     schedule = StreamSchedule(make_corpus(LENGTHS), 2, 2)
     model = classifier(schedule="stream", loss=loss, implementation="official").double()
@@ -157,7 +157,7 @@ def test_every_chunk_loss_of_a_stream(make_corpus: Make, loss: str) -> None:
     assert_same(weights(model), weights(theirs))
 
 
-@pytest.mark.parametrize("loss", CHUNK_LOSSES)
+@pytest.mark.parametrize("loss", get_args(Loss))
 def test_a_documents_signal_does_not_depend_on_how_many_end_in_its_step(make_corpus: Make, loss: str) -> None:
     """With a learning rate of zero, the epoch's gradient, each step's times its normalizer, is the documents' sum."""
     sums = []

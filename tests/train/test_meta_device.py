@@ -7,7 +7,7 @@ The meta device computes shapes only. A tensor made on another device by mistake
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ from unrolled.nn.embedding import Embedding
 from unrolled.nn.encoder import Encoder
 from unrolled.nn.network import Network
 from unrolled.tbptt.batch import Batch, documents_batch
+from unrolled.tbptt.config import Loss
 from unrolled.tbptt.loop import Truncation
-from unrolled.tbptt.losses import CHUNK_LOSSES
 from unrolled.tbptt.schedule import StreamSchedule
 from unrolled.train.build import without
 from unrolled.train.classifier import Classifier
@@ -111,7 +111,7 @@ def test_every_pooling_and_truncation(
     step(network(encoder, pooling), documents(make_corpus, chunk_len), truncation=truncation)
 
 
-@pytest.mark.parametrize("loss", CHUNK_LOSSES)
+@pytest.mark.parametrize("loss", get_args(Loss))
 @pytest.mark.parametrize("reach", [2, 4])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_every_loss_of_a_stream(

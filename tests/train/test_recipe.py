@@ -118,10 +118,10 @@ def test_without_a_recipe_every_key_needs_a_value(compose_config: Compose) -> No
     ("overrides", "message"),
     [
         (["recipe.smallest_batch=99"], "recipe.smallest_batch=99: more than 0 and at most largest_batch, which is 64"),
-        (["recipe.documents=0"], "recipe.documents=0: at least 1"),
+        (["recipe.documents=0"], "recipe.documents=0: must be at least 1"),
         (["recipe.lr=high"], "recipe.lr=high: must be a number"),
         (["optimizer.lr=-1"], "optimizer.lr=-1"),
-        (["pooling.dropout=automatic"], "pooling.dropout=automatic: a share"),
+        (["pooling.dropout=automatic"], "pooling.dropout=automatic: must be a number"),
         (["trainer.min_epochs=auto"], "trainer.min_epochs=auto: must be a whole number"),
     ],
 )

@@ -1,11 +1,12 @@
 """Losses of a stream: how much each chunk of a document counts."""
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
 from unrolled.tbptt.batch import Batch
-
-CHUNK_LOSSES = ("final", "every", "linear")
+from unrolled.tbptt.config import Loss
 
 
 def chunk_weights(loss: str, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -22,4 +23,4 @@ def chunk_weights(loss: str, batch: Batch, dtype: torch.dtype = torch.float32) -
         return active / count
     if loss == "linear":
         return active * 2 * (batch.number + 1) / (count * (count + 1))
-    raise ValueError(f"loss must be one of {', '.join(CHUNK_LOSSES)}, got {loss!r}")
+    raise ValueError(f"loss must be one of {', '.join(get_args(Loss))}, got {loss!r}")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from unrolled.arguments import Count
 from unrolled.config import undecided
 from unrolled.data.prepare import PreparedData
 from unrolled.errors import UserError
@@ -53,19 +54,19 @@ class Statistics:
 class Recipe:
     """The rule above with its numbers; conf/recipe/auto.yaml says what each is."""
 
-    batches: int
+    batches: Count
     smallest_batch: int
     largest_batch: int
-    documents: int
+    documents: Count
     fewest_epochs: int
     most_epochs: int
     tokens: int | None
-    passes: int
+    passes: Count
     patience: int | None
     shortest_patience: int
     longest_patience: int
     lr: float
-    lr_documents: int
+    lr_documents: Count
     smallest_lr: float
     decay: float
     embedding_dropout: float
@@ -84,9 +85,6 @@ class Recipe:
                 raise ValueError(
                     f"{low}={getattr(self, low)}: more than 0 and at most {high}, which is {getattr(self, high)}"
                 )
-        for name in ("batches", "documents", "passes", "lr_documents"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: at least 1")
 
     def choose(self, corpus: Statistics) -> dict[str, Any]:
         """A value for every key that may be `auto`."""

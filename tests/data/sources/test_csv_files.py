@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from unrolled.data.sources.build import build_source
 from unrolled.data.sources.files import CsvFiles
 from unrolled.data.sources.source import Notes
 from unrolled.errors import UserError
@@ -247,12 +248,13 @@ def test_a_single_column_and_a_delimiter_that_is_none_are_refused(tmp_path: Path
             read(tmp_path / "reviews.csv", delimiter=wrong)
 
 
-def test_wrong_choices_name_the_key(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", table(ROWS))
-    with pytest.raises(UserError, match=r"data\.empty must be keep or drop, got 'maybe'"):
-        read(path, empty="maybe")
-    with pytest.raises(UserError, match=r"data\.bad_rows must be stop or drop, got 'fix'"):
-        read(path, bad_rows="fix")
+@pytest.mark.parametrize("source", ["files.CsvFiles", "folder.Folder"])
+def test_wrong_choices_name_the_key(source: str) -> None:
+    keys = {"_target_": f"unrolled.data.sources.{source}", "train": "a"}
+    with pytest.raises(UserError, match=r"data\.empty=maybe: must be one of keep, drop"):
+        build_source({**keys, "empty": "maybe"})
+    with pytest.raises(UserError, match=r"data\.bad_rows=fix: must be one of stop, drop"):
+        build_source({**keys, "bad_rows": "fix"})
 
 
 def test_the_cache_key_follows_content_and_reading(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled.data.sources.build import build_source
 from unrolled.data.sources.generated import Generated, ListOps, Recall
 from unrolled.data.sources.source import Document, Notes
 from unrolled.errors import UserError
@@ -86,17 +87,17 @@ def test_more_documents_than_there_are_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("source", "keys", "said"),
     [
-        (lambda: Recall(length=0), r"data\.length must be at least 1 .* got 0"),
-        (lambda: Recall(classes=1), r"data\.classes must be at least 2, got 1"),
-        (lambda: Recall(noise="pink"), r"data\.noise=pink: choose one of same, other"),
-        (lambda: Recall(train=0), r"data\.train must be at least 1 document, got 0"),
-        (lambda: ListOps(min_length=9, max_length=8), r"data\.min_length must lie between 4 .* got 9 and 8"),
-        (lambda: ListOps(max_args=1), r"data\.max_args must be at least 2, got 1"),
-        (lambda: ListOps(max_depth=0), r"data\.max_depth must be at least 1, got 0"),
+        ("Recall", {"length": 0}, r"data\.length=0: must be at least 1"),
+        ("Recall", {"classes": 1}, r"data\.classes=1: must be at least 2"),
+        ("Recall", {"noise": "pink"}, r"data\.noise=pink: must be one of same, other"),
+        ("Recall", {"train": 0}, r"data\.train=0: must be at least 1"),
+        ("ListOps", {"min_length": 9, "max_length": 8}, r"data\.min_length must lie between 4 .* got 9 and 8"),
+        ("ListOps", {"max_args": 1}, r"data\.max_args=1: must be at least 2"),
+        ("ListOps", {"max_depth": 0}, r"data\.max_depth=0: must be at least 1"),
     ],
 )
-def test_wrong_arguments_are_named(make: Any, said: str) -> None:
+def test_wrong_arguments_are_named(source: str, keys: dict[str, int], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        make()
+        build_source({"_target_": f"unrolled.data.sources.generated.{source}", **keys})

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from unrolled.data.files import sha256
 from unrolled.data.readers.columns import Columns
@@ -31,8 +31,8 @@ class FileSource(Source):
     text_column: Any = None
     label_column: Any = None
     group_column: Any = None
-    empty: str = "keep"
-    bad_rows: str = "stop"
+    empty: Literal["keep", "drop"] = "keep"
+    bad_rows: Literal["stop", "drop"] = "stop"
 
     def __post_init__(self) -> None:
         own = {key: getattr(self, key) for key in self.READER.setting_names()}
@@ -41,7 +41,6 @@ class FileSource(Source):
             raise UserError(
                 "data.train is not set: it names the file with the training documents, as data.train=my.csv"
             )
-        check_choices(self.empty, self.bad_rows)
         paths = {split: getattr(self, split) for split in SPLITS}
         self.files = {split: existing_file(path, f"data.{split}") for split, path in paths.items() if path is not None}
         self.name = self.files["train"].name.split(".")[0] or self.files["train"].name
@@ -100,11 +99,3 @@ class ParquetFiles(FileSource):
     """Tables in Parquet files, one row a document."""
 
     READER = ParquetReader
-
-
-def check_choices(empty: str, bad_rows: str) -> None:
-    """Refuse what is no way to deal with blank texts, or with rows or files that cannot be used."""
-    if empty not in ("keep", "drop"):
-        raise UserError(f"data.empty must be keep or drop, got {empty!r}")
-    if bad_rows not in ("stop", "drop"):
-        raise UserError(f"data.bad_rows must be stop or drop, got {bad_rows!r}")

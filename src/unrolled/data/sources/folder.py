@@ -5,11 +5,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unrolled.data.files import sha256, user_path
 from unrolled.data.readers.text_file import check_encoding, find_encoding, reading
-from unrolled.data.sources.files import check_choices
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.errors import UserError
 
@@ -28,13 +27,12 @@ class Folder(Source):
     valid: str | None = None
     test: str | None = None
     encoding: str | None = None
-    empty: str = "keep"
-    bad_rows: str = "stop"
+    empty: Literal["keep", "drop"] = "keep"
+    bad_rows: Literal["stop", "drop"] = "stop"
 
     def __post_init__(self) -> None:
         if self.train is None:
             raise UserError("data.train is not set: it names the directory that holds one directory for each class")
-        check_choices(self.empty, self.bad_rows)
         check_encoding(self.encoding)
         given = {split: getattr(self, split) for split in SPLITS}
         self.directories = {

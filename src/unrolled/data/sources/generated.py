@@ -5,8 +5,9 @@ import statistics
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from unrolled.arguments import Count, at_least
 from unrolled.data.sources.source import Document, Notes, Source
 from unrolled.errors import UserError
 
@@ -20,9 +21,6 @@ class Generated(Source):
 
     def __post_init__(self) -> None:
         self.sizes = {"train": self.train, "test": self.test}
-        for key, value in self.sizes.items():
-            if value < 1:
-                raise UserError(f"data.{key} must be at least 1 document, got {value}")
 
     @abstractmethod
     def make(self, rng: random.Random) -> Document:
@@ -65,22 +63,12 @@ class Recall(Generated):
     """
 
     name = "recall"
-    NOISE = ("same", "other")
-    length: int = 50
-    classes: int = 10
-    noise: str = "same"
-    train: int = 5000
-    test: int = 1000
+    length: Count = 50
+    classes: Annotated[int, at_least(2)] = 10
+    noise: Literal["same", "other"] = "same"
+    train: Count = 5000
+    test: Count = 1000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length < 1:
-            raise UserError(f"data.length must be at least 1 token of noise, got {self.length}")
-        if self.classes < 2:
-            raise UserError(f"data.classes must be at least 2, got {self.classes}")
-        if self.noise not in self.NOISE:
-            raise UserError(f"data.noise={self.noise}: choose one of {', '.join(self.NOISE)}")
 
     def make(self, rng: random.Random) -> Document:
         symbols = [int(rng.random() * self.classes) for _ in range(self.length + 1)]
@@ -103,10 +91,10 @@ class ListOps(Generated):
     OPERATOR_PROBABILITY = 0.25
     min_length: int = 5
     max_length: int = 100
-    max_depth: int = 20
-    max_args: int = 5
-    train: int = 20_000
-    test: int = 2_000
+    max_depth: Count = 20
+    max_args: Annotated[int, at_least(2)] = 5
+    train: Count = 20_000
+    test: Count = 2_000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -116,10 +104,6 @@ class ListOps(Generated):
                 f"data.min_length must lie between 4 tokens and data.max_length, got {self.min_length} and "
                 f"{self.max_length}"
             )
-        if self.max_depth < 1:
-            raise UserError(f"data.max_depth must be at least 1, got {self.max_depth}")
-        if self.max_args < 2:
-            raise UserError(f"data.max_args must be at least 2, got {self.max_args}")
 
     def make(self, rng: random.Random) -> Document:
         for _ in range(20_000):
