@@ -603,7 +603,7 @@ MUTANTS = [
     ),
     Mutant(
         "a full disk hidden by torch",
-        "train/disk.py",
+        "files.py",
         "chain[-1].__cause__ or chain[-1].__context__",
         "chain[-1].__cause__",
         "tests/train/test_checkpoint_io.py",

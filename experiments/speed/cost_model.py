@@ -25,9 +25,9 @@ from scipy.optimize import nnls
 
 from unrolled.benchmarks.recurrences import GATES, Shape, modules_of, trains
 from unrolled.benchmarks.timing import alternate, processor_clock
+from unrolled.files import write_atomically
 from unrolled.nn.engines.fused import version
 from unrolled.studies.table import write_between_marks
-from unrolled.train.atomic import write_atomically
 from unrolled.train.environment import describe_environment
 
 FOLDER = Path(__file__).parent

@@ -35,9 +35,9 @@ from unrolled.benchmarks.overhead import train_on
 from unrolled.cli.conf import register_resolver
 from unrolled.config import checked
 from unrolled.data.prepare import PreparedData, prepare
+from unrolled.files import write_atomically
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.batch import Batch
-from unrolled.train.atomic import write_atomically
 from unrolled.train.build import build_classifier, build_datamodule
 from unrolled.train.environment import describe_environment
 from unrolled.train.recipe import Statistics, decide

@@ -21,11 +21,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from unrolled.data.config import TextConfig, data_config
-from unrolled.data.files import cache_directory
 from unrolled.data.prepare import prepare
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.source import Notes, numbered
 from unrolled.data.tokenizer import build_tokenizer
+from unrolled.files import cache_directory
 from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
 

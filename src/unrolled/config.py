@@ -27,7 +27,7 @@ from unrolled.arguments import (
     unknown_key,
 )
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
-from unrolled.data.files import cache_directory
+from unrolled.files import cache_directory
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO

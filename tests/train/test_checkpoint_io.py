@@ -43,7 +43,7 @@ SAVE_TOO_MUCH = """
 import sys, torch
 from pathlib import Path
 from unrolled.train.checkpoint_io import AtomicCheckpointIO
-from unrolled.train.disk import DiskFullError
+from unrolled.files import DiskFullError
 
 try:
     AtomicCheckpointIO().save_checkpoint({"weights": [torch.zeros(3 * 2**18)], "epoch": 3}, Path(sys.argv[1]))

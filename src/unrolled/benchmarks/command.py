@@ -17,9 +17,9 @@ from rich.console import Console
 from unrolled.benchmarks import overhead, recurrences, start, threads
 from unrolled.benchmarks.timing import processor_clock
 from unrolled.console import plain_table
+from unrolled.files import write_atomically
 from unrolled.nn.engines.fused import version
 from unrolled.places import PROJECT
-from unrolled.train.atomic import write_atomically
 from unrolled.train.environment import describe_environment
 
 WHAT = ("recurrences", "overhead", "start", "threads")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unrolled.console import wide_console
-from unrolled.train.atomic import write_atomically
+from unrolled.files import write_atomically
 from unrolled.train.columns import COLUMNS
 from unrolled.train.results import find_runs, load_result
 

@@ -34,10 +34,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.data.corpus import TokenCorpus
-from unrolled.data.files import disk_errors, lock, sha256
 from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.errors import UserError
+from unrolled.files import disk_errors, lock, sha256
 
 log = logging.getLogger(__name__)
 

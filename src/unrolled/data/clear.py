@@ -4,8 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from unrolled.data.files import lock
 from unrolled.errors import UserError
+from unrolled.files import lock
 from unrolled.places import default_cache_dir
 
 FOLDERS = ("tables", "tokens", "tokenizers", "linear")  # fetched, tokenized, trained, fitted

@@ -12,7 +12,6 @@ from unrolled.data.cache import Numbering, label_order, ranks_in, token_cache
 from unrolled.data.config import DataConfig, TextConfig
 from unrolled.data.corpus import Integers, TokenCorpus
 from unrolled.data.extras import require_extra
-from unrolled.data.files import cache_directory
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.split import folds, group_folds, split_off, split_off_groups, stratified_sample
@@ -25,6 +24,7 @@ from unrolled.data.truncate import truncate
 from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
 from unrolled.errors import UserError
+from unrolled.files import cache_directory
 
 TEST_SEED = 0  # test sets and folds are the same whatever seed a run has, so that runs can be compared
 

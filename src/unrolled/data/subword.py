@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from unrolled.data.extras import require_extra
-from unrolled.data.files import disk_errors, lock
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import UNK
+from unrolled.files import disk_errors, lock, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +99,7 @@ def trained_subword(
         log.info("Training the tokenizer %s, once.", kind)
         trained = train_subword(kind, texts, size, normalization)
         with disk_errors(folder):
-            partial = path.with_suffix(".part")
-            partial.write_text(json.dumps({"model": trained.model, "sha256": _sha256(trained.model)}), encoding="utf-8")
-            partial.replace(path)
+            write_atomically(path, json.dumps({"model": trained.model, "sha256": _sha256(trained.model)}))
     return trained
 
 

@@ -13,9 +13,9 @@ import torch
 from matplotlib.figure import Figure
 
 from unrolled.cli.terminal import run_script
+from unrolled.files import write_atomically
 from unrolled.places import PROJECT
 from unrolled.studies.table import StudyTable, write_between_marks
-from unrolled.train.atomic import write_atomically
 
 
 @dataclass(frozen=True)

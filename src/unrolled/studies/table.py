@@ -8,7 +8,7 @@ from pathlib import Path
 from unrolled.compare.report import markdown_table
 from unrolled.console import plain_table, wide_console
 from unrolled.errors import UserError
-from unrolled.train.atomic import write_atomically
+from unrolled.files import write_atomically
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 

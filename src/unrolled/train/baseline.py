@@ -21,7 +21,7 @@ from unrolled import linear
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
 from unrolled.linear import LinearModel, affordable, fit
-from unrolled.train.atomic import replacing
+from unrolled.files import replacing
 from unrolled.train.environment import describe_environment
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
 from unrolled.train.predictions import save_predictions

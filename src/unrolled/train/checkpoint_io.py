@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from unrolled.train.disk import disk_full_error
+from unrolled.files import disk_full_error
 from unrolled.train.signals import defer_signals
 
 UNFINISHED = ".tmp"  # ends the names of files that are being written, or were when their process was killed

@@ -12,7 +12,7 @@ from rich.console import Console
 from unrolled.config import Config
 from unrolled.data.prepare import PreparedData
 from unrolled.errors import UserError
-from unrolled.train.atomic import write_atomically
+from unrolled.files import write_atomically
 from unrolled.train.baseline import record_linear
 from unrolled.train.build import build, build_datamodule, is_linear, plain
 from unrolled.train.callbacks.build import build_callbacks

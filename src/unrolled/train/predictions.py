@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unrolled.train.atomic import replacing
+from unrolled.files import replacing
 from unrolled.train.results import RunResult
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from unrolled.config import Config, checked
 from unrolled.console import say
-from unrolled.data.files import cache_directory
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO, WORDS, choose_text
 from unrolled.errors import RefusedDataError, UserError
+from unrolled.files import cache_directory
 from unrolled.linear import LinearOptions, affordable
 from unrolled.train.baseline import Baseline, fit_baseline
 from unrolled.train.build import build, build_classifier, is_linear

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import RefusedDataError, UserError
-from unrolled.train.atomic import write_atomically
+from unrolled.files import disk_full_error, write_atomically
 from unrolled.train.devices import global_rank
-from unrolled.train.disk import disk_full_error
 from unrolled.train.results import LATEST_FILE, RESULTS_FILE, RunResult, config_hash
 from unrolled.train.resume import exclusive_access
 from unrolled.train.resume_files import elapsed_seconds, resume_points

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from unrolled.errors import UserError
+from unrolled.files import write_atomically
 from unrolled.places import PROJECT
-from unrolled.train.atomic import write_atomically
 
 Status = Literal["running", "ok", "failed", "interrupted", "unreadable"]
 

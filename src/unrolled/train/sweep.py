@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from unrolled.errors import UserError
-from unrolled.train.atomic import write_atomically
+from unrolled.files import write_atomically
 from unrolled.train.environment import PARALLEL_VARIABLE
 from unrolled.train.record import describe_error
 from unrolled.train.results import RunResult, config_hash, find_runs

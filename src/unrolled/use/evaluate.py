@@ -17,14 +17,13 @@ from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from unrolled.arguments import counted, typed_values
 from unrolled.console import plain_table, say
-from unrolled.data.files import cache_directory
 from unrolled.data.prepare import prepare
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.files import CsvFiles, FileSource, JsonlFiles, ParquetFiles
 from unrolled.data.sources.source import SPLITS, Document, Notes, note_lines, numbered
 from unrolled.errors import UserError
-from unrolled.train.atomic import write_atomically
+from unrolled.files import cache_directory, write_atomically
 from unrolled.train.confusions import count_confusions, draw_confusion_matrix
 from unrolled.train.predictions import save_predictions
 from unrolled.use.key_values import parse_key_values

@@ -17,8 +17,8 @@ from torch.onnx import register_custom_op_symbolic
 
 from unrolled.data.extras import require_extra
 from unrolled.errors import UserError
+from unrolled.files import write_atomically
 from unrolled.linear import LinearModel
-from unrolled.train.atomic import write_atomically
 from unrolled.train.build import build, without
 from unrolled.train.results import LINEAR_FILE, VOCABULARY_FILE
 from unrolled.use.key_values import parse_key_values

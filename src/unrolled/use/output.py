@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unrolled.errors import UserError
-from unrolled.train.atomic import replacing
+from unrolled.files import replacing
 
 UNWRITABLE = "backslashreplace"  # halves of characters, which JSON can hold, are written as JSON writes them
 

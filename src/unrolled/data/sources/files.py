@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from unrolled.data.files import sha256
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.csv_reader import CsvReader
 from unrolled.data.readers.jsonl_reader import JsonlReader
@@ -14,6 +13,7 @@ from unrolled.data.readers.reader import Place, Reader
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.errors import UserError
+from unrolled.files import sha256
 
 
 @dataclass

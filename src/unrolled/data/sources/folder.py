@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unrolled.data.files import sha256, user_path
 from unrolled.data.readers.text_file import check_encoding, find_encoding, reading
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.errors import UserError
+from unrolled.files import sha256, user_path
 
 _SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "dev", "test", "testing"}
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.extras import require_extra
-from unrolled.data.files import sha256, user_path
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.reader import plain
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.errors import UserError
+from unrolled.files import sha256, user_path
 
 
 @dataclass

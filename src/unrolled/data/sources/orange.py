@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.files import disk_errors, lock, sha256
 from unrolled.data.sources.source import Document, Notes, Source
 from unrolled.errors import UserError
+from unrolled.files import disk_errors, lock, sha256
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.files import sha256, user_path
 from unrolled.data.sources.source import SPLITS, Document, Notes, Source
 from unrolled.data.torchtext_text import import_torchtext
 from unrolled.errors import UserError
+from unrolled.files import sha256, user_path
 
 #: Sets for classification; those not named here with a form give the class first and then one or two texts.
 NAMES = (

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from unrolled.train.disk import DiskFullError
+from unrolled.files import DiskFullError
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.data.files import cache_directory, disk_errors, lock
 from unrolled.errors import UserError
+from unrolled.files import cache_directory, disk_errors, lock
 from unrolled.places import default_cache_dir
 
 
