@@ -27,11 +27,11 @@ from unrolled.arguments import (
     unknown_key,
 )
 from unrolled.data.config import COMMON, DataConfig, TextConfig, data_config
-from unrolled.files import cache_directory
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
 from unrolled.data.text_choice import AUTO
 from unrolled.errors import UserError
+from unrolled.files import cache_directory
 from unrolled.tbptt.config import TBPTTConfig
 
 PROVIDED = {  # arguments that the program gives

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from unrolled import linear
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.prepare import PreparedData
-from unrolled.linear import LinearModel, affordable, fit
 from unrolled.files import replacing
+from unrolled.linear import LinearModel, affordable, fit
 from unrolled.train.environment import describe_environment
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
 from unrolled.train.predictions import save_predictions
@@ -83,9 +83,9 @@ def _key(documents: TokenCorpus, classes: int, C: float | None, pairs: bool | No
     settings = [classes, C, pairs, balanced, *map(version, ("numpy", "scipy", "scikit-learn"))]
     digest = hashlib.sha256(json.dumps(settings).encode() + Path(linear.__file__).read_bytes())
     for column in (documents.lengths, documents.labels):
-        digest.update(column)
+        digest.update(column.tobytes())
     for number in range(len(documents)):
-        digest.update(documents.document(number))
+        digest.update(documents.document(number).tobytes())
     return digest.hexdigest()[:16]
 
 
