@@ -50,6 +50,7 @@ def read_without_graph(
             together = outputs.new_empty(len(outputs), len(readings) * width)
         places: Any = slice(None) if reading.order is None else reading.order
         together[places, number * width : (number + 1) * width] = outputs
+        del outputs  # or the next reading's would come on top of it
     return together, after
 
 
