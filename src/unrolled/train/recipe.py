@@ -6,7 +6,7 @@ The rule, whose numbers stand in conf/recipe/:
   or there would be too few optimizer steps.
 * Training ends where ``patience`` documents have been read without a lower validation loss.
 * At most there are so many epochs that ``documents`` are read in all, from ``fewest_epochs`` to ``most_epochs``; as
-  many as ``tokens`` allow, if that is less, but at least ``passes``. The learning rate does not depend on it.
+  many as ``tokens`` allow, if that is less, but at least ``passes``. The schedule does not look at this number.
 * The learning rate is ``lr``, and for fewer than ``lr_documents`` documents it falls with the square root of their
   number.
 * Words are dropped unless the vocabulary has no more than ``few_types`` entries, as of characters or digits.
