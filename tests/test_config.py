@@ -88,7 +88,7 @@ def checked_and_built(config: DictConfig) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["model=lstmp", "model.proj_size=128"], ["model.proj_size=128", "model.hidden_size=128"]),
+        (["model=lstmp", "model.proj_size=128"], ["model.proj_size=128", "hidden_size=128"]),
         (["model=lstmp", "model.proj_size=200"], ["model.proj_size=200", "smaller"]),
         (["model=gru", "model.proj_size=8"], ["model.proj_size=8", "no projection"]),
         (["model=rnn", "model.proj_size=8"], ["model.proj_size=8", "no projection"]),
@@ -103,6 +103,9 @@ def checked_and_built(config: DictConfig) -> None:
             ["model.nonlinearity=identity", "handwritten"],
         ),
         (["model=memoryless", "model.num_layers=2"], ["model.num_layers=2", "leave it at 1"]),
+        (["model.engine=turbo"], ["model.engine=turbo", "auto, eager, fused"]),
+        (["model.chrono=1"], ["model.chrono=1", "at least 2"]),
+        (["model.chrono=9", "model.forget_bias=1"], ["model.forget_bias=1", "chrono=9"]),
         (["model=linear", "model.C=0"], ["model.C=0", "more than 0"]),
         (["pooling.dropout=-0.1"], ["pooling.dropout=-0.1", "below 1"]),
         (["tbptt.chunk_len=0"], ["tbptt.chunk_len=0", "null"]),

@@ -49,6 +49,8 @@ NUMBERS: dict[str, Any] = {  # of the groups, whose constructors would refuse th
     "model.hidden_size": Count,
     "model.num_layers": Count,
     "model.proj_size": Annotated[int, at_least(0)],
+    **dict.fromkeys([f"model.{kind}dropout" for kind in ("", "input_", "layer_", "weight_")], Share),
+    **dict.fromkeys(["model.zoneout_hidden", "model.zoneout_cell"], Share),
     "embedding.embedding_dim": Count,
     "optimizer.lr": Positive,
     "trainer.max_epochs": Annotated[

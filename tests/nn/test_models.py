@@ -1,6 +1,5 @@
 """Every model of conf/model is built, runs, and has as many parameters as the formulas say."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,16 +73,15 @@ def test_the_linear_control_takes_nothing_of_a_recurrence() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"engine": "turbo"}, "model.engine=turbo: choose one of auto, eager, fused"),
-        ({"engine": "fused", "zoneout_hidden": 0.1}, "model.zoneout_hidden=0.1: only the engine eager has zoneout"),
-        ({"engine": "fused", "implementation": "official"}, "model.engine=fused: torch.nn runs itself"),
+        ({"engine": "fused", "zoneout_hidden": 0.1}, "engine=fused: .* not those of LSTMCell with zoneout"),
+        ({"engine": "fused", "implementation": "official"}, "engine=fused: only handwritten recurrences have engines"),
     ],
 )
 def test_an_engine_that_does_not_fit_is_refused(keys: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
+    with pytest.raises(ValueError, match=said):
         build.lstm(E, H, **keys)
 
 
 def test_a_cell_of_ones_own_has_no_fused_engine() -> None:
-    with pytest.raises(ValueError, match=r"it has no equations of unrolled\.nn\.cells\.MGUCell"):
+    with pytest.raises(ValueError, match=r"engine=fused: .* not those of MGUCell"):
         build.build_encoder(E, H, "unrolled.nn.cells.MGUCell", engine="fused")

@@ -353,7 +353,7 @@ def test_the_engine_that_ran_can_be_asked_for(kind: str) -> None:
 def test_an_engine_that_cannot_be_had_is_refused() -> None:
     with pytest.raises(ValueError, match="engine must be one of auto, eager, fused, got 'turbo'"):
         unrolled.GRU(E, H, engine="turbo")
-    with pytest.raises(ValueError, match=r"engine=fused has the equations of .* not those of MGUCell"):
+    with pytest.raises(ValueError, match=r"engine=fused: it has the equations of .* not those of MGUCell"):
         unrolled.Recurrence(MGUCell, E, H, engine="fused")
     with pytest.raises(RuntimeError, match=r"engine=fused: .* meta; choose engine=auto"):
         unrolled.GRU(E, H, engine="fused", device="meta")(torch.randn(T, B, E, device="meta"))

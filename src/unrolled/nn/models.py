@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args
 
 from hydra.utils import get_class
 from torch import nn
 
 from unrolled.nn.cells import Cell, GRUCell, LSTMCell, RNNCell
-from unrolled.nn.cells.rnn import NONLINEARITIES
 from unrolled.nn.encoder import Encoder
 from unrolled.nn.layer import Layer
 from unrolled.nn.memoryless import Memoryless
 from unrolled.nn.official import Official
-from unrolled.nn.recurrence import ENGINES, Engine, Recurrence
+from unrolled.nn.recurrence import Engine, Recurrence
 
-IMPLEMENTATIONS = ("handwritten", "official")
+Implementation = Literal["handwritten", "official"]
+IMPLEMENTATIONS = get_args(Implementation)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ KINDS = {
     "lstm": Kind(LSTMCell, nn.LSTM, ("proj_size",)),
     "gru": Kind(GRUCell, nn.GRU),
 }
+BEYOND_TORCH = {  # options that torch.nn has not, and how each is switched off
+    "learned_state": False,
+    "forget_bias": None,
+    "chrono": None,
+    "weight_dropout": 0,
+    "zoneout_hidden": 0,
+    "zoneout_cell": 0,
+}
 
 
 def build_encoder(
@@ -43,7 +52,7 @@ def build_encoder(
     dropout: float = 0.0,
     proj_size: int = 0,
     shortcut: bool = False,
-    implementation: str = "handwritten",
+    implementation: Implementation = "handwritten",
     engine: Engine = "auto",
     input_dropout: float = 0.0,
     layer_dropout: float = 0.0,
@@ -56,24 +65,27 @@ def build_encoder(
     of a class derived from `unrolled.nn.cells.Cell`; options: what a handwritten recurrence has beyond torch.nn (see
     `Extras`), and its cell (`forget_bias`, ...). conf/model/*.yaml say what the others mean.
 
-    Raises ValueError for an option that this cell or this implementation does not have, and a value out of range.
+    Raises ValueError for an option that this cell or this implementation does not have.
     """
-    check_keys(
-        cell=cell,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        bidirectional=bidirectional,
-        dropout=dropout,
-        proj_size=proj_size,
-        implementation=implementation,
-        engine=engine,
-        input_dropout=input_dropout,
-        layer_dropout=layer_dropout,
-        **options,
-    )
-    recurrence = _recurrence(
-        cell, hidden_size, proj_size, implementation, {"engine": engine, **options, **(cell_options or {})}
-    )
+    if cell == "memoryless":
+        given = {"num_layers": num_layers, "bidirectional": bidirectional, "dropout": dropout, "proj_size": proj_size}
+        for name, only in {"num_layers": 1, "bidirectional": False, "dropout": 0.0, "proj_size": 0}.items():
+            if given[name] != only:
+                raise ValueError(
+                    f"{name}={_shown(given[name])}: model=memoryless is one linear layer: leave it at {_shown(only)}"
+                )
+    if proj_size:
+        if cell in KINDS and "proj_size" not in KINDS[cell].arguments:
+            raise ValueError(f"proj_size={proj_size}: model.cell={cell} has no projection; choose model=lstmp")
+        options["proj_size"] = proj_size
+    if engine == "fused" and (implementation == "official" or cell == "memoryless"):
+        raise ValueError("engine=fused: only handwritten recurrences have engines; leave model.engine at auto")
+    if cell == "memoryless":
+        recurrence: Callable[[int], nn.Module] = partial(Memoryless, hidden_size=hidden_size)
+    elif implementation == "official":
+        recurrence = _official(cell, hidden_size, options)
+    else:
+        recurrence = _handwritten(cell, hidden_size, {"engine": engine, **options, **(cell_options or {})})
     layers: list[Layer] = []
     size = input_size
     for number in range(num_layers):
@@ -90,103 +102,38 @@ def build_encoder(
     return Encoder(layers)
 
 
-def _recurrence(
-    cell: str, hidden_size: int, proj_size: int, implementation: str, options: dict[str, Any]
-) -> Callable[[int], nn.Module]:
+def _handwritten(cell: str, hidden_size: int, options: dict[str, Any]) -> Callable[[int], nn.Module]:
     """From an input size to a recurrence with one layer and one direction."""
-    if proj_size:
-        options["proj_size"] = proj_size
-    if cell == "memoryless":
-        return lambda size: Memoryless(size, hidden_size)
-    if implementation == "official":
-        kind = KINDS[cell]
-        shared = {name: options[name] for name in kind.arguments if name in options}
-        module: Callable[..., nn.RNNBase] = kind.official
-        orthogonal = kind.cell.gates if options.get("orthogonal") else 0
-        return lambda size: Official(module(size, hidden_size, **shared), orthogonal)
     equations = KINDS[cell].cell if cell in KINDS else get_class(cell)
     if not issubclass(equations, Cell):
-        raise ValueError(f"model.cell={cell}: no class derived from unrolled.nn.cells.Cell")
+        raise ValueError(f"cell={cell}: no class derived from unrolled.nn.cells.Cell")
     return lambda size: Recurrence(equations, size, hidden_size, **options)
 
 
-SHARES = ("dropout", "input_dropout", "layer_dropout", "weight_dropout", "zoneout_hidden", "zoneout_cell")
-BEYOND_TORCH = ("learned_state", "forget_bias", "chrono", *SHARES[3:])  # off: null, false or 0
-
-
-def check_keys(cell: str, **keys: Any) -> None:
-    """The rules of `model.*` and between its keys, in the words of the command line.
-
-    Raises ValueError with the key, its value, the rule, and the way out.
-    """
-    for name, least in (("hidden_size", 1), ("num_layers", 1), ("proj_size", 0)):
-        if keys.get(name, least) < least:
-            raise ValueError(f"model.{name}={keys[name]}: must be at least {least}")
-    for name in SHARES:
-        if not 0 <= keys.get(name, 0) < 1:
-            raise ValueError(f"model.{name}={keys[name]}: a share, from 0 to below 1")
-    if keys.get("nonlinearity", "tanh") not in NONLINEARITIES:
-        raise ValueError(f"model.nonlinearity={keys['nonlinearity']}: choose one of {', '.join(NONLINEARITIES)}")
-    implementation = keys.get("implementation", "handwritten")
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(f"model.implementation={implementation}: choose one of {', '.join(IMPLEMENTATIONS)}")
-    if implementation == "official":
-        _check_official(cell, keys)
-    engine = keys.get("engine", "auto")
-    if engine not in ENGINES:
-        raise ValueError(f"model.engine={engine}: choose one of {', '.join(ENGINES)}")
-    if engine == "fused":
-        for name in ("zoneout_hidden", "zoneout_cell"):
-            if keys.get(name):
-                raise ValueError(
-                    f"model.{name}={keys[name]}: only the engine eager has zoneout; leave model.engine at auto"
-                )
-        if implementation == "official" or cell not in KINDS:
-            what = "torch.nn runs itself" if implementation == "official" else f"it has no equations of {cell}"
-            raise ValueError(f"model.engine=fused: {what}; leave model.engine at auto")
-    proj_size, hidden_size = keys.get("proj_size", 0), keys.get("hidden_size", 1)
-    if cell in ("rnn", "gru", "memoryless") and proj_size:
-        what = {"rnn": "an RNN", "gru": "a GRU", "memoryless": "a linear map"}[cell]
-        raise ValueError(f"model.proj_size={proj_size}: {what} has no projection; choose model=lstmp")
-    if proj_size and proj_size >= hidden_size:
+def _official(cell: str, hidden_size: int, options: dict[str, Any]) -> Callable[[int], nn.Module]:
+    """The same with torch.nn's class."""
+    if cell not in KINDS:
         raise ValueError(
-            f"model.proj_size={proj_size}: must be smaller than model.hidden_size={hidden_size}; for no projection "
-            "choose model=lstm"
-        )
-    for name, only in (("num_layers", 1), ("bidirectional", False), ("dropout", 0.0)):
-        if cell == "memoryless" and keys.get(name, only) != only:
-            raise ValueError(
-                f"model.{name}={_shown(keys[name])}: model=memoryless is one linear layer: leave it at {_shown(only)}"
-            )
-    chrono, forget_bias = keys.get("chrono"), keys.get("forget_bias")
-    if chrono is not None and chrono < 2:
-        raise ValueError(f"model.chrono={chrono}: a span of at least 2 tokens, or null")
-    if chrono is not None and forget_bias is not None:
-        raise ValueError(
-            f"model.chrono={chrono}: model.forget_bias={forget_bias} sets the same bias: leave one of the two at null"
-        )
-
-
-def _check_official(cell: str, keys: dict[str, Any]) -> None:
-    if cell not in KINDS and cell != "memoryless":
-        raise ValueError(
-            f"model.implementation=official: torch.nn has no {cell}; choose model.implementation=handwritten, or "
+            f"implementation=official: torch.nn has no {cell}; choose model.implementation=handwritten, or "
             "model=rnn, lstm, lstmp or gru"
         )
-    if keys.get("nonlinearity") == "identity":
-        raise ValueError(
-            "model.nonlinearity=identity: torch.nn.RNN has tanh and relu only; choose model.implementation=handwritten"
-        )
-    for name in BEYOND_TORCH:
-        value = keys.get(name)
-        if value not in (None, False):
-            default = "null" if name in ("forget_bias", "chrono") else "false" if value is True else "0"
+    for name, off in BEYOND_TORCH.items():
+        if options.get(name, off) not in (off, None):
             raise ValueError(
-                f"model.{name}={_shown(value)}: torch.nn has no such option; choose model.implementation=handwritten, "
-                f"or leave model.{name} at {default}"
+                f"{name}={_shown(options[name])}: torch.nn has no such option; choose "
+                f"model.implementation=handwritten, or leave model.{name} at {_shown(off)}"
             )
+    if options.get("nonlinearity") == "identity":
+        raise ValueError(
+            "nonlinearity=identity: torch.nn.RNN has tanh and relu only; choose model.implementation=handwritten"
+        )
+    kind = KINDS[cell]
+    module: Callable[..., nn.RNNBase] = kind.official
+    own = {name: options[name] for name in kind.arguments if name in options}
+    orthogonal = kind.cell.gates if options.get("orthogonal") else 0
+    return lambda size: Official(module(size, hidden_size, **own), orthogonal)
 
 
 def _shown(value: Any) -> str:
     """As one types it on the command line."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

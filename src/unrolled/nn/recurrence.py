@@ -137,9 +137,10 @@ class Recurrence(nn.Module):
         if engine not in ENGINES:
             raise ValueError(f"{name}: engine must be one of {', '.join(ENGINES)}, got {engine!r}")
         if engine == "fused" and self._fused_kind is None:
+            what = cell.__name__ + (" with zoneout" if zoneout_hidden or zoneout_cell else "")
             raise ValueError(
-                f"{name}: engine=fused has the equations of RNNCell, LSTMCell and GRUCell without zoneout, not those "
-                f"of {cell.__name__}; choose engine=auto or eager"
+                "engine=fused: it has the equations of RNNCell, LSTMCell and GRUCell without zoneout, not those of "
+                f"{what}; choose engine=auto or eager"
             )
         self.engines_run: set[str] = set()  # which have executed this recurrence: eager, fused (native), fused (python)
         self._cells = tuple(cells)  # in a tuple, so that they are no submodules: the weights live here

@@ -62,16 +62,13 @@ class LSTMCell(Cell):
     ) -> None:
         if not 0 <= proj_size < hidden_size:
             raise ValueError(
-                f"proj_size must lie between 1 and hidden_size - 1, or be 0 for no projection, "
-                f"got proj_size={proj_size} with hidden_size={hidden_size}"
+                f"proj_size={proj_size}: must be smaller than hidden_size={hidden_size}, or 0 for no projection"
             )
         if forget_bias is not None and not bias:
             raise ValueError(f"forget_bias={forget_bias} needs bias=True: without biases there is none to set")
         check_chrono(chrono, bias)
         if forget_bias is not None and chrono is not None:
-            raise ValueError(
-                f"forget_bias={forget_bias} and chrono={chrono} both set the forget gate's bias: choose one"
-            )
+            raise ValueError(f"forget_bias={forget_bias}: chrono={chrono} sets the same bias; leave one of the two out")
         self.proj_size = proj_size  # the base class asks for weight_shapes
         self.forget_bias = forget_bias
         self.chrono = chrono

@@ -50,7 +50,7 @@ class RNNCell(Cell):
         orthogonal: bool = False,
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
-            raise RuntimeError(f"nonlinearity must be one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}")
+            raise RuntimeError(f"nonlinearity={nonlinearity}: must be one of {', '.join(NONLINEARITIES)}")
         super().__init__(input_size, hidden_size, bias, device, dtype, orthogonal=orthogonal)
         self.nonlinearity = nonlinearity
 
