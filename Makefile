@@ -20,7 +20,8 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m unrolled.nn.engines.build
+	@$(BIN)/python -c 'import logging; logging.basicConfig(level="INFO", format="%(message)s"); \
+	  from unrolled.nn.engines import native, passes; passes.library(); native.reason_missing()'
 	@touch $@
 
 train: $(READY) ## Train once: make train ARGS="model=gru tbptt.chunk_len=32"
@@ -59,7 +60,9 @@ mutants: $(READY) ## Break the code on purpose, and see the tests fail
 	$(BIN)/python tests/mutants.py $(ARGS)
 
 clean-cache: $(READY) ## Remove fetched and tokenized data, but no runs
-	$(BIN)/python -m unrolled.data.clear
+	@cache="$$($(BIN)/python -c 'from unrolled.places import default_cache_dir; print(default_cache_dir())')" && \
+	  rm -rf "$$cache"/tables "$$cache"/tokens "$$cache"/tokenizers "$$cache"/linear && \
+	  echo "There are no data left in $$cache."
 
 setup-torchtext: .venv-torchtext/.ready ## Make the environment of torchtext 0.18 (torch 2.3; about 5 GB, five minutes)
 

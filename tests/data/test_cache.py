@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ from unrolled.data.cache import token_cache
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.errors import UserError
 
+ROOT = Path(__file__).parents[2]
 TRAIN = [("the cat sat", "b"), ("", "10"), ("a dog sat on the cat", "9"), ("Über 'n", "b")]
 TEST = [("the zebra", "9")]
 WORDS = build_tokenizer("words")
@@ -139,3 +143,25 @@ def test_an_error_while_reading_leaves_nothing_behind(list_source: Callable[...,
     with pytest.raises(ValueError, match="unpack"):
         token_cache(source, WORDS, tmp_path)
     assert [path.name for path in (tmp_path / "tokens").iterdir() if path.is_dir()] == []
+
+
+def test_make_clean_cache_removes_the_data_and_nothing_beside_them(
+    list_source: Callable[..., Any], tmp_path: Path
+) -> None:
+    cache = tmp_path / "of mine"
+    source = list_source(train=TRAIN)
+    token_cache(source, WORDS, cache)
+    (cache / "mine.txt").write_text("kept")
+    ready = tmp_path / "ready"
+    ready.touch()
+
+    def clean(directory: object) -> subprocess.CompletedProcess[str]:
+        command = ["make", "clean-cache", f"READY={ready}", f"BIN={Path(sys.executable).parent}"]
+        environment = os.environ | {"UNROLLED_CACHE": str(directory), "PYTHONPATH": str(ROOT / "src")}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert f"There are no data left in {cache}" in clean(cache).stdout
+    assert [path.name for path in cache.iterdir()] == ["mine.txt"]
+    assert "UNROLLED_CACHE=~no-such-user/cache: there is no such home" in clean("~no-such-user/cache").stderr
+    token_cache(source, WORDS, cache)
+    assert source.reads == 2

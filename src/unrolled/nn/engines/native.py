@@ -1,7 +1,4 @@
-"""Builds native code, once for each machine, with the C++ compiler that is there, and loads the time loops from it.
-
-`python -m unrolled.nn.engines.build` builds them ahead of the first use.
-"""
+"""Builds native code, once for each machine, with the C++ compiler that is there, and loads the time loops from it."""
 
 import contextlib
 import fcntl
