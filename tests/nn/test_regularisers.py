@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 import unrolled
+from unrolled.nn.cells import LayerNormGRUCell
 
 E, H, B, T = 3, 5, 4, 6
 
@@ -70,8 +71,8 @@ def test_all_of_them_go_through_the_layers_of_every_class() -> None:
     on |= {"weight_dropout": 0.2, "zoneout_hidden": 0.1}
     nets = [
         unrolled.RNN(E, H, 2, bidirectional=True, **on),
-        unrolled.GRU(E, H, 2, bidirectional=True, layer_norm=True, chrono=100, **on),
-        unrolled.LSTM(E, H, 2, bidirectional=True, layer_norm=True, forget_bias=1.0, zoneout_cell=0.2, **on),
+        unrolled.Recurrence(LayerNormGRUCell, E, H, 2, bidirectional=True, chrono=100, **on),
+        unrolled.LSTM(E, H, 2, bidirectional=True, forget_bias=1.0, zoneout_cell=0.2, **on),
     ]
     for net in nets:
         net(torch.randn(T, B, E))[0].sum().backward()

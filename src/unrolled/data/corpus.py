@@ -42,6 +42,31 @@ class TokenCorpus:
         columns = {name: getattr(self, name) for name in OF_DOCUMENTS}
         return replace(self, **{name: values[chosen] for name, values in columns.items() if values is not None})
 
+    def truncated(self, max_tokens: int, keep: str = "head") -> TokenCorpus:
+        """The same documents, none of them longer than ``max_tokens``.
+
+        keep: ``head``, the first tokens; ``tail``, the last; or ``head+tail``, the first quarter and the last three
+        quarters of ``max_tokens``, as Sun et al. (2019) found best for classification.
+
+        Head and tail are other slices of the same tokens. Head+tail copies the tokens that remain into memory.
+        """
+        lengths = np.minimum(self.lengths, max_tokens)
+        if keep == "head":
+            return replace(self, lengths=lengths)
+        if keep == "tail":
+            return replace(self, starts=self.starts + self.lengths - lengths, lengths=lengths)
+        head = max_tokens // 4
+        tokens = np.empty(int(lengths.sum()), dtype=self.tokens.dtype)
+        starts = np.cumsum(lengths) - lengths
+        for start, length, old_start, old_length in zip(
+            starts.tolist(), lengths.tolist(), self.starts.tolist(), self.lengths.tolist(), strict=True
+        ):
+            first = head if length < old_length else length
+            tokens[start : start + first] = self.tokens[old_start : old_start + first]
+            last = length - first
+            tokens[start + first : start + length] = self.tokens[old_start + old_length - last : old_start + old_length]
+        return replace(self, tokens=tokens, starts=starts, lengths=lengths)
+
     def document(self, index: int) -> NDArray[np.int32]:
         """The vocabulary ids of one document, [T]."""
         start = int(self.starts[index])

@@ -20,7 +20,6 @@ from unrolled.data.summary import find_warnings, summarise
 from unrolled.data.text_choice import AUTO, choose_text
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
 from unrolled.data.torchtext_text import TorchtextTokenizer, torchtext_vocabulary
-from unrolled.data.truncate import truncate
 from unrolled.data.vectors import Vectors, coverage, read_vectors
 from unrolled.data.vocabulary import Vocabulary, choose_types
 from unrolled.errors import UserError
@@ -69,7 +68,7 @@ def prepare(data: DataConfig, text: TextConfig, seed: int, cache_dir: str | Path
     parts = uncut = _choose(cache.splits, cache.labels, source, data, seed)
     if data.max_tokens is not None:
         parts = {
-            name: truncate(part, data.max_tokens, data.cut) if name == "train" or data.cut_test else part
+            name: part.truncated(data.max_tokens, data.cut) if name == "train" or data.cut_test else part
             for name, part in parts.items()
         }
 

@@ -1,19 +1,22 @@
-"""The simple recurrent network, a drop-in equal of torch.nn.RNN."""
+"""RNN, LSTM and GRU: drop-in equals of torch.nn's, which has them in one rnn.py, too.
+
+Arguments, weights, inputs and outputs are torch.nn's; see `Recurrence`, and `Extras` for what can be given beyond them.
+"""
 
 from typing import Unpack
 
 import torch
 
-from unrolled.nn.cells import RNNCell
+from unrolled.nn.cells import GRUCell, LSTMCell, RNNCell
 from unrolled.nn.cells.rnn import NONLINEARITIES
 from unrolled.nn.recurrence import Extras, Recurrence
 
 
 class RNN(Recurrence):
-    """`RNNCell` over time, in layers and directions: torch.nn.RNN written by hand.
+    """`RNNCell` over time, in layers and directions.
 
-    Arguments, weights, inputs and outputs are those of torch.nn.RNN; see `Recurrence`. Note that the fourth
-    argument is the nonlinearity. Besides torch's "tanh" and "relu" there is "identity": memory without nonlinearity.
+    The fourth argument is the nonlinearity. Besides torch's "tanh" and "relu" there is "identity": memory without
+    nonlinearity.
 
     Raises:
         ValueError: an unknown nonlinearity, or `proj_size`, which only an LSTM has
@@ -56,3 +59,88 @@ class RNN(Recurrence):
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (", nonlinearity=identity" if self.nonlinearity == "identity" else "")
+
+
+class LSTM(Recurrence):
+    """`LSTMCell` over time, in layers and directions.
+
+    With `proj_size` P > 0 it is an LSTMP: h and the outputs have P features, c keeps H. `forget_bias` and `chrono` set
+    the gates' first biases, as in the cell.
+
+    Raises:
+        ValueError: proj_size outside 0 .. hidden_size - 1
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        forget_bias: float | None = None,
+        chrono: int | None = None,
+        **extras: Unpack[Extras],
+    ) -> None:
+        super().__init__(
+            LSTMCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            chrono=chrono,
+            **extras,
+        )
+
+
+class GRU(Recurrence):
+    """`GRUCell` over time, in layers and directions. `chrono` sets the update gate's first bias, as in the cell.
+
+    Raises:
+        ValueError: `proj_size`, which only an LSTM has
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        chrono: int | None = None,
+        **extras: Unpack[Extras],
+    ) -> None:
+        if "proj_size" in extras:
+            raise ValueError("proj_size is for LSTM only: a GRU has no projection")
+        super().__init__(
+            GRUCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+            chrono=chrono,
+            **extras,
+        )

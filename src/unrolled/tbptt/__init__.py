@@ -21,6 +21,6 @@ and the files, in the order in which to read them:
     read.py        documents through the loop: in one direction, or layer by layer in two
     recompute.py   the same gradients in the memory of one chunk
     budget.py      what a batch would keep without it, estimated beforehand
-    stream.py      the carried state between the optimizer steps of a stream; losses.py: what each chunk counts there
+    stream.py      the carried state between the optimizer steps of a stream, and what each chunk's loss counts
     bias.py        how far the truncated gradient is from the exact one
 """

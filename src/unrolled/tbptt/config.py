@@ -5,7 +5,7 @@ from typing import Literal
 
 from unrolled.arguments import Count, Positive, require
 
-Loss = Literal["final", "every", "linear"]  # what each chunk of a stream counts: `losses.chunk_weights`
+Loss = Literal["final", "every", "linear"]  # what each chunk of a stream counts: `stream.chunk_weights`
 
 
 @dataclass

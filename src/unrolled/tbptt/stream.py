@@ -1,10 +1,15 @@
-"""A stream's batches: the carried state waits between optimizer steps for the next chunk of the same rows."""
+"""Streams: the state that waits between optimizer steps for the next chunk, and what each chunk's loss counts."""
 
 from dataclasses import replace
+from typing import get_args
+
+import torch
+from torch import Tensor
 
 from unrolled.nn.network import Network
 from unrolled.tbptt.batch import Batch
 from unrolled.tbptt.carried import CarriedState
+from unrolled.tbptt.config import Loss
 from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.read import read, start
 
@@ -34,3 +39,20 @@ def read_stream(
     if batch.advance < len(blocks):
         carried = read(network, blocks[batch.advance :], carried, within)
     return carried, waiting
+
+
+def chunk_weights(loss: str, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Weights (B,) of each row's loss; over a document's n batches they sum to one, whatever its length.
+
+    final: the last batch counts; every: each counts 1/n; linear: batch k = 1..n counts k / (1 + ... + n), the linear
+    gain of Dai & Le (2015). An idle row counts nothing.
+    """
+    if loss == "final":
+        return batch.ended.to(dtype)
+    active = (batch.ids >= 0).to(dtype)
+    count = batch.count.to(dtype)
+    if loss == "every":
+        return active / count
+    if loss == "linear":
+        return active * 2 * (batch.number + 1) / (count * (count + 1))
+    raise ValueError(f"loss must be one of {', '.join(get_args(Loss))}, got {loss!r}")

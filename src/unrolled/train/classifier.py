@@ -22,9 +22,8 @@ from unrolled.tbptt.batch import Batch
 from unrolled.tbptt.budget import Budget
 from unrolled.tbptt.carried import CarriedState
 from unrolled.tbptt.loop import Truncation
-from unrolled.tbptt.losses import chunk_weights
 from unrolled.tbptt.read import read, start
-from unrolled.tbptt.stream import read_stream
+from unrolled.tbptt.stream import chunk_weights, read_stream
 from unrolled.train.devices import of_all_devices
 from unrolled.train.mix import fit_mix
 from unrolled.train.results import NETWORK_ALONE

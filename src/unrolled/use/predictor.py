@@ -12,7 +12,6 @@ from torch import Tensor
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.tokenizer import Tokenizer
-from unrolled.data.truncate import truncate
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
 from unrolled.linear import LinearModel, count_features
@@ -113,7 +112,7 @@ class TextClassifier:
         corpus = self._corpus(np.concatenate(documents), lengths)
         self.tokens_read += int(lengths.sum())
         if self.max_tokens is not None:
-            corpus = truncate(corpus, self.max_tokens, self.keep)
+            corpus = corpus.truncated(self.max_tokens, self.keep)
         if self.linear is not None:
             corpus = replace(corpus, scores=self.linear.logits(corpus))
         network = self.network

@@ -1,10 +1,13 @@
 """Saving checkpoints from which an interrupted run continues bit for bit."""
 
+import random
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -13,7 +16,6 @@ from unrolled.train.callbacks.interrupt import InterruptBetweenSteps
 from unrolled.train.callbacks.step_boundaries import between_steps, validation_follows
 from unrolled.train.classifier import Classifier
 from unrolled.train.devices import of_all_devices
-from unrolled.train.random_state import random_states, restore_random_states
 from unrolled.train.resume_files import KEY, resume_points
 
 
@@ -92,7 +94,7 @@ class ResumePoints(Callback):
         assert isinstance(pl_module, Classifier)
         _before_this_batch(checkpoint["loops"]["fit_loop"], self._batch_idx == 0)
         own = {
-            "generators": random_states(pl_module.device),
+            "generators": _random_states(pl_module.device),
             "module": pl_module.running_state(),
             "callbacks": {c.state_key: state for c in trainer.callbacks if (state := c.state_dict())},  # type: ignore[attr-defined]
         }
@@ -132,7 +134,7 @@ class ResumePoints(Callback):
         assert self._loaded is not None
         assert isinstance(pl_module, Classifier)
         pl_module.load_running_state(self._loaded["module"])
-        restore_random_states(self._loaded["generators"], pl_module.device)
+        _restore_random_states(self._loaded["generators"], pl_module.device)
         self._loaded = None
 
 
@@ -164,3 +166,26 @@ def _event_file_sizes(trainer: pl.Trainer) -> dict[str, int]:
             for path in Path(logger.log_dir).glob("events.out.tfevents.*"):
                 sizes[path.name] = path.stat().st_size
     return sizes
+
+
+def _random_states(device: torch.device) -> dict[str, Any]:
+    """The states of the generators of Python, NumPy, torch on the CPU and, where it is one, of the CUDA ``device``."""
+    version, numbers, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002, the global generator's only access
+    return {
+        "python": (version, tuple(numbers), gauss),
+        "numpy": (str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def _restore_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put the generators where ``states``, from `_random_states`, has them."""
+    random.setstate(states["python"])
+    kind, keys, position, has_gauss, cached = states["numpy"]
+    numpy_state = (kind, keys.numpy().astype(np.uint32), position, has_gauss, cached)
+    np.random.set_state(numpy_state)  # noqa: NPY002
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)

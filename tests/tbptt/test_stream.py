@@ -10,8 +10,8 @@ import torch
 from unrolled.data.corpus import TokenCorpus
 from unrolled.tbptt.batch import stream_batch
 from unrolled.tbptt.config import Loss
-from unrolled.tbptt.losses import chunk_weights
 from unrolled.tbptt.schedule import StreamSchedule
+from unrolled.tbptt.stream import chunk_weights
 
 
 @pytest.mark.parametrize("loss", get_args(Loss))
