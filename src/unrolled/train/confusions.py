@@ -1,4 +1,4 @@
-"""Confusion matrix: its counts and its figure."""
+"""The figure of a confusion matrix."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,13 +8,6 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def count_confusions(labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> npt.NDArray[np.int64]:
-    """(C, C) counts: row the true class, column the predicted one."""
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (np.asarray(labels), np.asarray(predicted)), 1)
-    return counts
 
 
 def draw_confusion_matrix(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> "Figure":

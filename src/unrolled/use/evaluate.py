@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from sklearn.metrics import f1_score, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from unrolled.arguments import counted, typed_values
 from unrolled.console import plain_table, say
@@ -24,7 +24,7 @@ from unrolled.data.sources.files import CsvFiles, FileSource, JsonlFiles, Parque
 from unrolled.data.sources.source import SPLITS, Document, Notes, note_lines, numbered
 from unrolled.errors import UserError
 from unrolled.files import cache_directory, write_atomically
-from unrolled.train.confusions import count_confusions, draw_confusion_matrix
+from unrolled.train.confusions import draw_confusion_matrix
 from unrolled.train.predictions import save_predictions
 from unrolled.use.key_values import parse_key_values
 from unrolled.use.load import LoadedRun, load_run
@@ -87,7 +87,8 @@ class Evaluation:
     @property
     def confusions(self) -> NDArray[np.int64]:
         """[C, C] true class, predicted class."""
-        return count_confusions(self.labels, self.predicted, len(self.class_names))
+        counts: NDArray[np.int64] = confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
+        return counts
 
     @property
     def accuracy(self) -> float:

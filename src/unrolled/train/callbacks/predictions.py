@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.callbacks.loggers import summary_writers
-from unrolled.train.confusions import count_confusions, draw_confusion_matrix
+from unrolled.train.confusions import draw_confusion_matrix
 
 
 class ConfusionMatrix(Callback):
@@ -21,8 +21,10 @@ class ConfusionMatrix(Callback):
     """
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        from sklearn.metrics import confusion_matrix  # takes a second
+
         predictions, names = _of_test(pl_module)
-        counts = count_confusions(predictions["labels"], predictions["predicted"], len(names))
+        counts = confusion_matrix(predictions["labels"], predictions["predicted"], labels=range(len(names)))
         for writer in summary_writers(trainer):
             writer.add_figure("test/confusion_matrix", draw_confusion_matrix(counts, names), trainer.global_step)
 
