@@ -17,7 +17,7 @@ from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.split import folds, group_folds, split_off, split_off_groups, stratified_sample
 from unrolled.data.subword import trained_subword
 from unrolled.data.summary import find_warnings, summarise
-from unrolled.data.text_choice import AUTO, choose_text
+from unrolled.data.text_choice import AUTO, BY_BLANKS, choose_text
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
 from unrolled.data.torchtext_text import TorchtextTokenizer, torchtext_vocabulary
 from unrolled.data.vectors import Vectors, coverage, read_vectors
@@ -60,8 +60,9 @@ def prepare(data: DataConfig, text: TextConfig, seed: int, cache_dir: str | Path
     source = build_source(data.source)
     untrained = _untrained_tokenizer(text)
     source.fetch(directory)
+    suits = choose_text(source)[0] if text.kind in (AUTO, *BY_BLANKS) else text.kind
     if text.kind == AUTO:
-        text = replace(text, kind=choose_text(source)[0])
+        text = replace(text, kind=suits)
         untrained = _untrained_tokenizer(text)
     tokenizer = untrained or _train_tokenizer(source, data, text, seed, directory)
     cache = token_cache(source, tokenizer, directory)
@@ -86,7 +87,7 @@ def prepare(data: DataConfig, text: TextConfig, seed: int, cache_dir: str | Path
         vectors = read_vectors(text.vectors, vocabulary)
         known = np.bincount(table, weights=counts["train"], minlength=len(vocabulary)).astype(np.int64)
         summary["vectors"] = {"file": str(text.vectors)} | coverage(vectors, known)
-    summary["warnings"] = find_warnings(summary)
+    summary["warnings"] = find_warnings(summary, suits)
     return PreparedData(
         source.name,
         **parts,

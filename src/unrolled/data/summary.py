@@ -10,7 +10,7 @@ from rich.text import Text
 from unrolled.data.cache import TokenCache
 from unrolled.data.corpus import Integers, TokenCorpus
 from unrolled.data.sources.source import note_lines
-from unrolled.data.text_choice import UNSPACED, UNSPACED_SHARE
+from unrolled.data.text_choice import BY_BLANKS, CHARACTERS
 from unrolled.data.tokenizer import Tokenizer
 from unrolled.data.vocabulary import Vocabulary
 
@@ -20,7 +20,6 @@ LONGEST_SHARE = 0.1  # of the tokens of train in one document above which we war
 LONGEST = 5_000  # if it has so many tokens at least
 IMBALANCE = 20  # largest class over smallest from which on we warn
 UNKNOWN_SHARE = 0.5  # share of unknown tokens in a split from which on we warn
-CHARACTERS_PER_TOKEN = 20.0  # mean length of a word from which on the text hardly has spaces
 VECTORS_SHARE = 0.5  # share of tokens that pretrained vectors know below which we warn
 
 
@@ -41,23 +40,10 @@ def summarise(
     how often each type stands in each of the parts, [types].
     """
     hashes = {split: part.hashes[part.lengths > 0] for split, part in uncut.items() if part.hashes is not None}
-    types_in_train = 0
-    characters_per_token = unspaced_share = 0.0
     splits = {}
     for split, part in parts.items():
         tokens = int(counts[split].sum())
         whole = int(uncut[split].lengths.sum())
-        if split == "train":
-            types_in_train = int((counts[split] > 0).sum())
-            widths = np.fromiter(map(len, cache.types), dtype=np.int64, count=len(cache.types))
-            characters = int((widths * counts[split]).sum())
-            characters_per_token = characters / max(tokens, 1)
-            unspaced = sum(
-                int(count) * len(UNSPACED.findall(name))
-                for name, count in zip(cache.types, counts[split].tolist(), strict=True)
-                if not name.isascii()
-            )
-            unspaced_share = unspaced / max(characters, 1)
         splits[split] = {
             "documents": len(part),
             "empty": int((uncut[split].lengths == 0).sum()),
@@ -84,9 +70,7 @@ def summarise(
         "classes": len(cache.labels),
         "tokenizer": tokenizer.kind,
         "vocabulary": len(vocabulary),
-        "types_in_train": types_in_train,
-        "characters_per_token": characters_per_token,
-        "unspaced_share": unspaced_share,
+        "types_in_train": int((counts["train"] > 0).sum()),
         "notes": cache.notes,
         "splits": splits,
     }
@@ -99,8 +83,8 @@ def _groups_in_train(part: TokenCorpus, train: TokenCorpus) -> int:
     return int((np.isin(part.groups, train.groups) & (part.groups >= 0)).sum())
 
 
-def find_warnings(summary: dict[str, Any]) -> list[str]:
-    """Sentences about what may spoil a result although training can go on."""
+def find_warnings(summary: dict[str, Any], suits: str) -> list[str]:
+    """Sentences about what may spoil a result although training can go on; suits: the kind of tokens that would."""
     found = []
     splits = summary["splits"]
     for split, figures in splits.items():
@@ -147,14 +131,10 @@ def find_warnings(summary: dict[str, Any]) -> list[str]:
             f"the classes are unbalanced: train has {counts[largest]} documents of {largest!r} and {counts[smallest]} "
             f"of {smallest!r}; look at macro F1 rather than accuracy"
         )
-    unspaced = summary["unspaced_share"] > UNSPACED_SHARE
-    if summary["tokenizer"] in ("words", "wordpunct", "whitespace") and (
-        unspaced or summary["characters_per_token"] > CHARACTERS_PER_TOKEN
-    ):
+    if summary["tokenizer"] in BY_BLANKS and suits == CHARACTERS:
         found.append(
-            f"the text of train hardly has spaces between words ({summary['characters_per_token']:.0f} characters a "
-            f"word, {summary['unspaced_share']:.0%} of them of scripts without spaces): "
-            f"text={summary['tokenizer']} does not fit, choose text=characters"
+            f"most texts of train have no blanks between words: text={summary['tokenizer']} does not fit, choose "
+            f"text={CHARACTERS}"
         )
     return found
 

@@ -8,6 +8,7 @@ from unrolled.data.sources.source import Notes, Source
 
 AUTO = "auto"
 WORDS, CHARACTERS = "wordpunct", "characters"
+BY_BLANKS = ("words", "wordpunct", "whitespace")  # kinds for texts with blanks between words
 DOCUMENTS = 1_000  # that are looked at, the first of train
 BEGINNING = 500  # characters of each
 UNSPACED_SHARE = 0.3  # of a text's characters, and of all texts, from which on there are no blanks between words
