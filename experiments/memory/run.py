@@ -15,7 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -30,9 +30,8 @@ from unrolled.nn.network import Network
 from unrolled.nn.pooling import Concat
 from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
-from unrolled.tbptt.budget import Budget
+from unrolled.tbptt.config import TBPTTConfig
 from unrolled.tbptt.loader import BatchLoader
-from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.classifier import Classifier
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
@@ -48,20 +47,18 @@ class Mode:
     """A way to train, or to evaluate."""
 
     name: str
-    schedule: str  # documents or stream
-    truncation: Truncation = field(default_factory=Truncation)
-    budget: Budget | None = None
+    tbptt: TBPTTConfig
     training: bool = True
 
 
 MODES = (
-    Mode("exact, retain", "documents", Truncation(exact=True)),
-    Mode("exact, recompute", "documents", Truncation(exact=True, recompute=True)),
-    Mode("truncated, retain", "documents"),
-    Mode("truncated, recompute", "documents", Truncation(recompute=True)),
-    Mode("truncated, auto", "documents", budget=Budget()),
-    Mode("stream", "stream"),
-    Mode("evaluation", "documents", training=False),
+    Mode("exact, retain", TBPTTConfig(gradient="exact", memory="retain")),
+    Mode("exact, recompute", TBPTTConfig(gradient="exact", memory="recompute")),
+    Mode("truncated, retain", TBPTTConfig(memory="retain")),
+    Mode("truncated, recompute", TBPTTConfig(memory="recompute")),
+    Mode("truncated, auto", TBPTTConfig()),
+    Mode("stream", TBPTTConfig("stream", chunk_len=64, loss="every")),
+    Mode("evaluation", TBPTTConfig(), training=False),
 )
 BY_NAME = {mode.name: mode for mode in MODES}
 FLAT = ("exact, recompute", "truncated, recompute", "stream", "evaluation")  # memory must not grow with the document
@@ -91,10 +88,7 @@ def classifier(mode: Mode) -> Classifier:
             dropout=0.5,
         ),
         class_names=["a", "b", "c"],
-        truncation=mode.truncation,
-        budget=mode.budget,
-        schedule=mode.schedule,
-        loss="every" if mode.schedule == "stream" else "final",
+        tbptt=mode.tbptt,
         optimizer=partial(torch.optim.Adam, lr=0.002, fused=True),
     )
 
@@ -128,7 +122,7 @@ def measure(mode: Mode, length: int) -> Measured:
     torch.set_num_threads(1)
     data = corpus(1, length)
     order: Schedule = DocumentsSchedule(data, 1, CHUNK)
-    if mode.schedule == "stream":
+    if mode.tbptt.schedule == "stream":
         order = StreamSchedule(data, 1, 64)
     model = classifier(mode)
     with tempfile.TemporaryDirectory() as directory:

@@ -38,7 +38,8 @@ from unrolled.data.prepare import PreparedData, prepare
 from unrolled.files import write_atomically
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.batch import Batch
-from unrolled.train.build import build_classifier, build_datamodule
+from unrolled.tbptt.datamodule import DocumentsDataModule
+from unrolled.train.build import build_classifier
 from unrolled.train.environment import describe_environment
 from unrolled.train.recipe import Statistics, decide
 
@@ -271,7 +272,7 @@ def measure(config: DictConfig, count: int, rounds: int) -> dict[str, Any]:
     prepared = prepare(valid.data, valid.text, valid.seed)
     decide(config, Statistics.of(prepared))
     valid = checked(config)
-    batches, making = sample(build_datamodule(prepared, valid), count + WARM_UP, clock)
+    batches, making = sample(DocumentsDataModule(prepared, valid.tbptt, valid.seed), count + WARM_UP, clock)
     counted = batches[WARM_UP:]
     data = 1000 * sum(making[WARM_UP:]) / len(counted)
     per_step = 1000 / len(counted)

@@ -21,7 +21,7 @@ from unrolled.nn.network import Network
 from unrolled.studies.study import Report, run_study
 from unrolled.studies.table import StudyTable
 from unrolled.tbptt.bias import gradient_bias
-from unrolled.tbptt.loop import Truncation
+from unrolled.tbptt.config import TBPTTConfig
 from unrolled.tbptt.schedule import DocumentsSchedule
 from unrolled.train.classifier import Classifier
 
@@ -85,7 +85,7 @@ def rows_of(prepared: PreparedData, sizes: Sizes) -> list[Row]:
             embedding = Embedding(len(prepared.vocabulary), sizes.hidden_size)
             kind: type[poolings.Pooling] = getattr(poolings, pooling.title())
             network = Network(embedding, encoder, kind(encoder.output_size), len(prepared.labels))
-            model = Classifier(network, prepared.labels, Truncation(exact=True))
+            model = Classifier(network, prepared.labels, TBPTTConfig(gradient="exact", memory="retain"))
             for trained in (0, sizes.steps):
                 if trained:
                     train(model, prepared, sizes)

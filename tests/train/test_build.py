@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from unrolled.config import checked, stood_in
 from unrolled.data.prepare import PreparedData, prepare
 from unrolled.errors import UserError
-from unrolled.train.build import build, build_classifier, build_datamodule
+from unrolled.tbptt.datamodule import DocumentsDataModule
+from unrolled.train.build import build, build_classifier
 from unrolled.train.classifier import Classifier
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -86,7 +87,7 @@ def test_the_datamodule_reads_what_the_config_says(table: Path) -> None:
     files = [f"data.train={table / 'pets.csv'}", f"data.cache_dir={table / 'cache'}"]
     stream = ["tbptt=stream64", "tbptt.batch_size=2", "tbptt.chunk_len=2"]
     valid = checked(compose("config", ["name=test", "data=csv", *files, *stream]))
-    data = build_datamodule(prepare(valid.data, valid.text, valid.seed), valid)
+    data = DocumentsDataModule(prepare(valid.data, valid.text, valid.seed), valid.tbptt, valid.seed)
     step = next(iter(data.train_dataloader()))
     assert [tuple(block.tokens.shape) for block in step.blocks] == [(2, 2)]
 

@@ -20,9 +20,8 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.tbptt.budget import Budget
-from unrolled.tbptt.config import Loss
+from unrolled.tbptt.config import Loss, TBPTTConfig
 from unrolled.tbptt.loader import BatchLoader
-from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.classifier import Classifier
 from unrolled.train.mix import fit_mix
@@ -36,7 +35,7 @@ def classifier(
     make: Any = build.lstm, pooling: str = "concat", lr: float = 0.5, dropout: float = 0.0, **how: Any
 ) -> Classifier:
     torch.manual_seed(0)
-    options = {name: how.pop(name) for name in ("schedule", "loss", "truncation", "budget") if name in how}
+    tbptt = {name: how.pop(name) for name in ("schedule", "loss", "gradient", "memory", "memory_mib") if name in how}
     wide = how.pop("wide", False)
     embedding = Embedding(V, E, std=1.0, dropout=dropout, word_dropout=dropout)
     encoder = make(E, H, **how)
@@ -44,7 +43,7 @@ def classifier(
         Network(embedding, encoder, POOLINGS[pooling](encoder.layers[-1].direction_size), C, wide=wide),
         class_names=["a", "b", "c"],
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=lr),
-        **options,
+        tbptt=TBPTTConfig(**tbptt),
     )
 
 
@@ -214,7 +213,7 @@ def test_the_mix_is_fitted_to_the_validation_documents_and_no_loss_sees_it(make_
 def test_documents_trains_on_the_mean_loss_of_whole_documents(make_corpus: Make, chunk_len: int | None) -> None:
     corpus = make_corpus(LENGTHS)
     schedule = DocumentsSchedule(corpus, 3, chunk_len)
-    model = classifier(truncation=Truncation(exact=True), implementation="official").double()
+    model = classifier(gradient="exact", implementation="official").double()
     theirs = classifier(implementation="official").double()
     fit(model, schedule)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.5)
@@ -234,11 +233,12 @@ def test_documents_trains_on_the_mean_loss_of_whole_documents(make_corpus: Make,
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_recomputing_trains_to_the_same_weights(make_corpus: Make, precision: str, kind: str) -> None:
     found = []
-    for recompute in (False, True):
+    for memory in ("retain", "recompute"):
         model = classifier(
             getattr(build, kind),
             dropout=0.2,
-            truncation=Truncation(exact=True, recompute=recompute),
+            gradient="exact",
+            memory=memory,
             num_layers=2,
             input_dropout=0.2,
             weight_dropout=0.2,
@@ -320,13 +320,13 @@ def test_batches_over_the_budget_are_recomputed_with_the_same_result(
         model = classifier(dropout=0.3, weight_dropout=0.3, **how).double()
         return fit(model, schedule, max_epochs=3)
 
-    retained, recomputed = trained(), trained(truncation=Truncation(recompute=True))
+    retained, recomputed = trained(memory="retain"), trained(memory="recompute")
     estimates = [Budget().estimate_mib(retained.network, schedule.batches(0)[k]) for k in range(2)]
     assert max(estimates) > 2 * min(estimates)
     for mib, steps in ((0.001, 6), (sum(estimates) / 2, 3), (1000.0, 0)):
         caplog.clear()
         with caplog.at_level(logging.INFO):
-            model = trained(budget=Budget(mib))
+            model = trained(memory_mib=mib)
         assert model.recomputed_steps == steps
         assert caplog.text.count("tbptt.memory=retain keeps them") == (steps > 0), "once a run"
         same = steps in (0, 6)
@@ -380,8 +380,8 @@ def test_test_reads_every_document_once_whole_and_in_order_of_its_id(make_corpus
 def test_evaluation_ignores_how_training_truncates(make_corpus: Make) -> None:
     loader = BatchLoader(DocumentsSchedule(make_corpus(LENGTHS), 4, 2, shuffle=False))
     losses = []
-    for truncation in (Truncation(), Truncation(exact=True), Truncation(exact=True, recompute=True)):
-        (metrics,) = trainer().validate(classifier(truncation=truncation), loader, verbose=False)
+    for tbptt in ({}, {"gradient": "exact"}, {"gradient": "exact", "memory": "recompute"}):
+        (metrics,) = trainer().validate(classifier(**tbptt), loader, verbose=False)
         losses.append(metrics["val/loss"])
     assert losses[0] == losses[1] == losses[2]
 

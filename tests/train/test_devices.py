@@ -23,6 +23,7 @@ from unrolled.errors import UserError
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Concat
+from unrolled.tbptt.config import TBPTTConfig
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.classifier import Classifier
 from unrolled.train.devices import check_launcher
@@ -34,11 +35,12 @@ TIMEOUT = 120  # seconds; processes that wait for each other wait forever
 def fit(corpus: TokenCorpus, schedule: str, **options: Any) -> dict[str, Any]:
     """Two epochs and a test without anything random; batches of two, the last one of a single document."""
     pl.seed_everything(5, verbose=False)
+    loss = "every" if schedule == "stream" else "final"
+    tbptt = TBPTTConfig(schedule, chunk_len=3, batch_size=2, eval_batch_size=2, loss=loss)
     model = Classifier(
         Network(Embedding(11, 3), lstm(3, 4, bidirectional=schedule == "documents"), Concat(4), 3),
         class_names=["a", "b", "c"],
-        schedule=schedule,
-        loss="every" if schedule == "stream" else "final",
+        tbptt=tbptt,
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.2),
     )
     seen: dict[str, Any] = {"loss": []}
@@ -53,7 +55,7 @@ def fit(corpus: TokenCorpus, schedule: str, **options: Any) -> dict[str, Any]:
     model.on_before_optimizer_step = before_step
     model.on_train_batch_end = after_step
     prepared = SimpleNamespace(train=corpus, valid=corpus.select(range(5)), test=corpus.select(range(2, 9)))
-    data = DocumentsDataModule(prepared, schedule, batch_size=2, chunk_len=3, eval_batch_size=2, seed=7)
+    data = DocumentsDataModule(prepared, tbptt, seed=7)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=2,
@@ -127,7 +129,7 @@ def test_losses_are_means_over_documents_not_over_batches(both, make_corpus) -> 
     """Five validation documents in batches of two: the oracle is one batch of all."""
     corpus = make_corpus(UNEVEN).select(range(5))
     prepared = SimpleNamespace(train=corpus, valid=corpus, test=corpus)
-    data = DocumentsDataModule(prepared, "documents", batch_size=2, chunk_len=3, eval_batch_size=5)
+    data = DocumentsDataModule(prepared, TBPTTConfig(batch_size=2, chunk_len=3, eval_batch_size=5))
     (batch,) = data.val_dataloader()
     model = Classifier(
         Network(Embedding(11, 3), lstm(3, 4, bidirectional=True), Concat(4), 3), class_names=["a", "b", "c"]

@@ -13,9 +13,10 @@ from tests.train.fresh_process import forked
 
 from unrolled.config import checked, stood_in
 from unrolled.data.prepare import prepare
+from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.tbptt.loader import ListLoader
 from unrolled.train import estimate as module
-from unrolled.train.build import build_classifier, build_datamodule
+from unrolled.train.build import build_classifier
 from unrolled.train.estimate import Estimate, estimate
 
 TABLE = ["a b c d", "b c", "a a a b c d e f g", "d", "e f g", "a g", "b b b", "c", "d d d d d", "e", "f a", "g b c d e"]
@@ -37,7 +38,7 @@ def estimated(
         )
         valid = checked(config)
         prepared = prepare(valid.data, valid.text, valid.seed)
-        data = build_datamodule(prepared, valid)
+        data = DocumentsDataModule(prepared, valid.tbptt, valid.seed)
         model = build_classifier(config, valid, prepared)
         now, looks, given = [0.0], count(), []
 

@@ -23,8 +23,7 @@ from unrolled.nn.embedding import Embedding
 from unrolled.nn.encoder import Encoder
 from unrolled.nn.network import Network
 from unrolled.tbptt.batch import Batch, documents_batch
-from unrolled.tbptt.config import Loss
-from unrolled.tbptt.loop import Truncation
+from unrolled.tbptt.config import Loss, TBPTTConfig
 from unrolled.tbptt.schedule import StreamSchedule
 from unrolled.train.build import without
 from unrolled.train.classifier import Classifier
@@ -51,7 +50,8 @@ def _no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def step(network: Network, batch: Batch, **how: Any) -> None:
     """One training step's loss and its gradients."""
-    classifier = Classifier(network, ["a", "b", "c"], class_weights=torch.ones(C), label_smoothing=0.1, **how).to(META)
+    tbptt = TBPTTConfig(**{"memory": "retain"} | how)
+    classifier = Classifier(network, ["a", "b", "c"], tbptt, class_weights=torch.ones(C), label_smoothing=0.1).to(META)
     classifier.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
     loss = classifier.training_step(batch.to(META), 0)
     assert loss.device == META
@@ -93,22 +93,22 @@ def test_every_model(
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize(
-    "truncation",
+    "how",
     [
-        Truncation(),
-        Truncation(exact=True),
-        Truncation(recompute=True),
-        Truncation(exact=True, recompute=True),
-        Truncation(carry=False),
+        {},
+        {"gradient": "exact"},
+        {"memory": "recompute"},
+        {"gradient": "exact", "memory": "recompute"},
+        {"carry": False},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("chunk_len", [3, None])
 def test_every_pooling_and_truncation(
-    make_corpus: Callable[..., TokenCorpus], pooling: str, truncation: Truncation, chunk_len: int | None
+    make_corpus: Callable[..., TokenCorpus], pooling: str, how: dict[str, Any], chunk_len: int | None
 ) -> None:
     encoder = build.lstm(E, H, num_layers=2, dropout=0.2, input_dropout=0.1, weight_dropout=0.1, shortcut=True)
-    step(network(encoder, pooling), documents(make_corpus, chunk_len), truncation=truncation)
+    step(network(encoder, pooling), documents(make_corpus, chunk_len), **how)
 
 
 @pytest.mark.parametrize("loss", get_args(Loss))

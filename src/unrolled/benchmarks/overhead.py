@@ -18,8 +18,9 @@ from unrolled.benchmarks.timing import Times, ratios
 from unrolled.config import checked
 from unrolled.data.prepare import prepare
 from unrolled.tbptt.batch import Batch
+from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.tbptt.loader import ListLoader
-from unrolled.train.build import build, build_classifier, build_datamodule
+from unrolled.train.build import build, build_classifier
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.speed import Speed
 from unrolled.train.recipe import Statistics, decide
@@ -59,7 +60,7 @@ def measure(config: DictConfig, steps: int, repetitions: int) -> dict[str, objec
     prepared = prepare(valid.data, valid.text, valid.seed)
     decide(config, Statistics.of(prepared))
     valid = checked(config)
-    data = build_datamodule(prepared, valid)
+    data = DocumentsDataModule(prepared, valid.tbptt, valid.seed)
     schedule = data.train_schedule()
     chosen = schedule.batches(0)
     batches = [chosen[i] for i in range(min(steps, len(chosen)))]

@@ -16,11 +16,8 @@ from unrolled.nn.embedding import Embedding
 from unrolled.nn.encoder import Encoder
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Pooling
-from unrolled.tbptt.budget import Budget
-from unrolled.tbptt.loop import Truncation
 
 if TYPE_CHECKING:  # using a trained network needs no Lightning, whose import takes seconds
-    from unrolled.tbptt.datamodule import DocumentsDataModule
     from unrolled.train.classifier import Classifier
 
 
@@ -72,27 +69,19 @@ def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData
     """The network and its training that ``config`` describes."""
     from unrolled.train.classifier import Classifier
 
-    tbptt, network = checked.tbptt, build_network(config, len(prepared.vocabulary), len(prepared.labels))
+    network = build_network(config, len(prepared.vocabulary), len(prepared.labels))
     if prepared.vectors is not None:
         _pretrain(network.embedding, prepared.vectors, checked.text.freeze_vectors)
     return Classifier(
         network=network,
         class_names=prepared.labels,
-        truncation=truncation(checked),
-        budget=Budget(tbptt.memory_mib) if tbptt.memory == "auto" else None,
-        schedule=tbptt.schedule,
-        loss=tbptt.loss,
+        tbptt=checked.tbptt,
         class_weights=_balanced(prepared) if checked.class_weights == "balanced" else None,
         label_smoothing=checked.label_smoothing,
         optimizer=build("optimizer", config.optimizer),
         scheduler=build("scheduler", config.scheduler),
         config=plain(config),
     )
-
-
-def truncation(checked: Config) -> Truncation:
-    tbptt = checked.tbptt
-    return Truncation(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry)
 
 
 def without(config: DictConfig, *keys: str) -> DictConfig:
@@ -115,22 +104,6 @@ def _balanced(prepared: PreparedData) -> Tensor:
     """(C,) weights with which every class has the same part in the loss, one on average over the training documents."""
     counts = torch.from_numpy(prepared.class_counts)
     return counts.sum() / (len(counts) * counts.float())
-
-
-def build_datamodule(prepared: PreparedData, checked: Config) -> "DocumentsDataModule":
-    from unrolled.tbptt.datamodule import DocumentsDataModule
-
-    tbptt = checked.tbptt
-    return DocumentsDataModule(
-        prepared,
-        schedule=tbptt.schedule,
-        batch_size=tbptt.batch_size,
-        chunk_len=tbptt.chunk_len,
-        carry=tbptt.carry,
-        eval_batch_size=tbptt.eval_batch_size,
-        seed=checked.seed,
-        stride=tbptt.k1,
-    )
 
 
 def build(key: str, config: DictConfig | None, **known: Any) -> Any:

@@ -21,6 +21,7 @@ from unrolled.nn.network import Network
 from unrolled.tbptt.batch import Batch
 from unrolled.tbptt.budget import Budget
 from unrolled.tbptt.carried import CarriedState
+from unrolled.tbptt.config import TBPTTConfig
 from unrolled.tbptt.loop import Truncation
 from unrolled.tbptt.read import read, start
 from unrolled.tbptt.stream import chunk_weights, read_stream
@@ -38,22 +39,17 @@ SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 class Classifier(pl.LightningModule):
     """A network trained on batches of documents in chunks.
 
-    truncation: how documents are read in training; budget: of activations, beyond which a batch of documents is
-    recomputed, None for none; schedule: `documents` (a batch holds whole documents) or `stream` (a batch is one chunk
-    of every stream row, and the carried state waits here for the next); loss: what share of a document's loss each of
-    its chunks gets under `stream`; class_weights: (C,) of each class in the training loss; label_smoothing: share of
-    the target that is spread over all classes in training (Szegedy et al. 2016); config: plain containers that say how
-    this module was built, kept in its checkpoints.
+    tbptt: how documents are read in training; under the schedule `documents` a batch holds whole ones, under `stream`
+    one chunk of every stream row, and the carried state waits here for the next; class_weights: (C,) of each class in
+    the training loss; label_smoothing: share of the target that is spread over all classes in training (Szegedy et al.
+    2016); config: plain containers that say how this module was built, kept in its checkpoints.
     """
 
     def __init__(
         self,
         network: Network,
         class_names: Sequence[str],
-        truncation: Truncation | None = None,
-        budget: Budget | None = None,
-        schedule: str = "documents",
-        loss: str = "final",
+        tbptt: TBPTTConfig | None = None,
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         optimizer: OptimizerFactory = torch.optim.Adam,
@@ -64,11 +60,10 @@ class Classifier(pl.LightningModule):
         self.save_hyperparameters({"config": config or {}, "class_names": list(class_names)}, logger=False)
         self.network = network
         self.class_names = list(class_names)
-        self.truncation = truncation or Truncation()
-        self.budget = budget
+        self.tbptt = tbptt = tbptt or TBPTTConfig()
+        self.truncation = Truncation(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry)
+        self.budget = Budget(tbptt.memory_mib) if tbptt.memory == "auto" else None
         self.recomputed_steps = 0  # that would have passed the budget
-        self.schedule = schedule
-        self.loss = loss
         self.label_smoothing = label_smoothing
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -96,7 +91,7 @@ class Classifier(pl.LightningModule):
         """How documents are read in training: which directions, and how far the backward one sees."""
         if not self.network.encoder.bidirectional:
             return "forward"
-        if self.schedule == "stream":
+        if self.tbptt.schedule == "stream":
             return "forward, and backward within each chunk only"  # latency-controlled; Zhang et al. 2016
         return "forward and backward"
 
@@ -108,7 +103,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The batch's loss: each document's cross entropy, summed, over the documents of an average batch."""
         self.network.encoder.draw_weight_masks()
-        if self.schedule == "documents":
+        if self.tbptt.schedule == "documents":
             truncation = self._within_budget(batch)
             carried = read(self.network, batch.blocks, start(self.network, len(batch.labels)), truncation)
             ended = logits = self.network.logits(carried.pooled)
@@ -118,7 +113,7 @@ class Classifier(pl.LightningModule):
             carried, self._waiting = read_stream(self.network, batch, self._waiting, self.truncation)
             logits = self.network.logits(carried.pooled)
             each = self._each_loss(logits, batch.labels)
-            loss = (each * chunk_weights(self.loss, batch, each.dtype)).sum() / batch.normalizer
+            loss = (each * chunk_weights(self.tbptt.loss, batch, each.dtype)).sum() / batch.normalizer
             ended, labels = logits[batch.ended_rows], batch.labels[batch.ended_rows]
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(batch.num_documents, 1), sync_dist=True)
         if len(ended):
@@ -130,7 +125,7 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_fit_start(self) -> None:
-        if self.network.encoder.bidirectional and self.schedule == "stream":
+        if self.network.encoder.bidirectional and self.tbptt.schedule == "stream":
             _say(
                 f"model.bidirectional=true with tbptt.schedule=stream trains on documents read {self.directions}; "
                 "validation and test read whole documents both ways"

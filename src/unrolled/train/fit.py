@@ -13,8 +13,9 @@ from unrolled.config import Config
 from unrolled.data.prepare import PreparedData
 from unrolled.errors import UserError
 from unrolled.files import write_atomically
+from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.baseline import record_linear
-from unrolled.train.build import build, build_datamodule, is_linear, plain
+from unrolled.train.build import build, is_linear, plain
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
 from unrolled.train.callbacks.description import ConfigText
@@ -117,7 +118,7 @@ def _fit_network(
         )
     environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
     result.environment = {**environment, "processes": trainer.world_size}
-    data = build_datamodule(prepared, valid)
+    data = DocumentsDataModule(prepared, valid.tbptt, valid.seed)
     point = None
     if before is not None:
         point = checkpoint_to_resume(directory, console, repair=first)

@@ -12,7 +12,8 @@ from rich.console import Console
 from unrolled.config import Config, check_early, checked, stood_in
 from unrolled.console import say
 from unrolled.data.text_choice import AUTO
-from unrolled.train.build import build_datamodule, check_buildable, is_linear, plain
+from unrolled.tbptt.datamodule import DocumentsDataModule
+from unrolled.train.build import check_buildable, is_linear, plain
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.devices import check_launcher, global_rank
 from unrolled.train.estimate import estimate
@@ -101,7 +102,7 @@ def _dry_run(config: DictConfig, valid: Config, console: Console) -> None:
         say(console, baseline_line(baseline.record(), "val"))
     if not is_linear(config):
         model = build_and_show(config, valid, prepared, baseline, console)
-        say(console, str(estimate(config, model, build_datamodule(prepared, valid))))
+        say(console, str(estimate(config, model, DocumentsDataModule(prepared, valid.tbptt, valid.seed))))
     say(console, "dry run: everything fits together; to train, give the command without dry_run=true")
 
 

@@ -12,6 +12,7 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Last
+from unrolled.tbptt.config import TBPTTConfig
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.tbptt.schedule import DocumentsSchedule, Schedule, StreamSchedule
 from unrolled.train.callbacks.chunk_statistics import ChunkStatistics
@@ -28,7 +29,7 @@ def run(make_trainer: Callable[..., pl.Trainer], events: Callable[[], EventAccum
         torch.manual_seed(0)
         encoder = build.rnn(2, 3, bidirectional=bidirectional)
         network = Network(Embedding(11, 2), encoder, Last(3), 3)
-        model = Classifier(network, ["a", "b", "c"], schedule=schedule)
+        model = Classifier(network, ["a", "b", "c"], TBPTTConfig(schedule))
         trainer = make_trainer([ChunkStatistics()], max_epochs=1, log_every_n_steps=len(order))
         trainer.fit(model, BatchLoader(order))
         found = events()

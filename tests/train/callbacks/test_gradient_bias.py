@@ -14,6 +14,7 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Last
+from unrolled.tbptt.config import TBPTTConfig
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.callbacks.gradient_bias import GradientBias
 from unrolled.train.classifier import Classifier
@@ -39,10 +40,9 @@ def test_training_goes_on_as_without_it(
     for callbacks in ([], [GradientBias(batches=2, batch_size=2)]):
         torch.manual_seed(0)
         embedding, encoder = Embedding(11, 2, dropout=0.3), build.lstm(2, 3, weight_dropout=0.3)
-        model = Classifier(
-            Network(embedding, encoder, Last(encoder.output_size), 3), ["a", "b", "c"], schedule=schedule
-        )
-        data = DocumentsDataModule(cast(Any, Splits(corpus, corpus)), schedule, batch_size=2, chunk_len=2)
+        tbptt = TBPTTConfig(cast(Any, schedule), chunk_len=2, batch_size=2)
+        model = Classifier(Network(embedding, encoder, Last(encoder.output_size), 3), ["a", "b", "c"], tbptt)
+        data = DocumentsDataModule(cast(Any, Splits(corpus, corpus)), tbptt)
         make_trainer(list(callbacks), log_every_n_steps=1).fit(model, datamodule=data)
         trained.append([p.detach() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))

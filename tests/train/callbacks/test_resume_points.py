@@ -19,6 +19,7 @@ from unrolled.data.corpus import TokenCorpus
 from unrolled.nn.embedding import Embedding
 from unrolled.nn.network import Network
 from unrolled.nn.pooling import Concat
+from unrolled.tbptt.config import TBPTTConfig
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.train.callbacks.history import CLOCKS, History
 from unrolled.train.callbacks.resume_points import ResumePoints
@@ -41,6 +42,8 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
     def run(point: Path | None = None, schedule: str = "stream", averaged: bool = False, **options: Any) -> dict:
         saving = {name: options.pop(name) for name in ("every_n_steps", "every_minutes", "keep") if name in options}
         saving = {"every_n_steps": 1, "every_minutes": None, "keep": 1000} | saving
+        loss, k1 = "every" if schedule == "stream" else "final", options.pop("stride", None)
+        tbptt = TBPTTConfig(schedule, chunk_len=3, batch_size=2, eval_batch_size=2, loss=loss, k1=k1)
         pl.seed_everything(5 if point is None else 99, verbose=False)
         model = Classifier(
             Network(
@@ -51,15 +54,13 @@ def session(make_corpus: Callable[..., TokenCorpus], tmp_path: Path) -> Session:
                 dropout=0.2,
             ),
             class_names=["a", "b", "c"],
-            schedule=schedule,
-            loss="every" if schedule == "stream" else "final",
+            tbptt=tbptt,
             optimizer=partial(options.pop("optimizer", torch.optim.Adam), lr=0.05),
             scheduler=linear,
         )
         corpus = make_corpus(LENGTHS)
         prepared = SimpleNamespace(train=corpus, valid=corpus.select(range(5)), test=corpus.select(range(3, 8)))
-        stride = options.pop("stride", None)
-        data = DocumentsDataModule(prepared, schedule, 2, chunk_len=3, eval_batch_size=2, seed=7, stride=stride)
+        data = DocumentsDataModule(prepared, tbptt, seed=7)
         history, progress = History(), TokensSeen()
         read: list[Any] = []
         model.on_train_batch_start = lambda batch, index: read.append(

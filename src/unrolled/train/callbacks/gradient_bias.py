@@ -35,7 +35,7 @@ class GradientBias(Callback):
         assert isinstance(pl_module, Classifier)
         assert isinstance(data, DocumentsDataModule)
         if trainer.is_global_zero:
-            schedule = DocumentsSchedule(data.prepared.train, self.batch_size, data.chunk_len, data.seed)
+            schedule = DocumentsSchedule(data.prepared.train, self.batch_size, data.tbptt.chunk_len, data.seed)
             batches = schedule.batches(0)
             bias = gradient_bias(pl_module.network, [batches[i] for i in range(min(self.batches, len(batches)))])
             scalars = {"tbptt/gradient_bias": bias.relative_error, "tbptt/gradient_cosine": bias.cosine}
