@@ -597,8 +597,8 @@ MUTANTS = [
     Mutant(
         "equal accuracies: results of other weights",
         "train/callbacks/history.py",
-        "return sign * row[self.monitor], math.inf if math.isnan(loss) else loss",
-        "return sign * row[self.monitor], 0.0",
+        'return -row["val/accuracy"], math.inf if math.isnan(loss) else loss',
+        'return -row["val/accuracy"], 0.0',
         "tests/train/callbacks/test_checkpoints.py",
     ),
     Mutant(

@@ -173,6 +173,7 @@ def test_a_misspelt_key_stops_when_the_config_is_composed(override: str) -> None
         ("threads=two", "must be a whole number or null"),
         ("tbptt.carry=7up", "must be true or false"),
         ("tbptt.chunk_len=[1,2]", "must be a whole number or null"),
+        ("text.normalization=nfc", "must be one of NFC, NFD, NFKC, NFKD"),
         ("data.limit=all", "must be a whole number or null"),
         ("data.corpus=null", "must be text"),
         ("text.freeze_vectors=no", "must be true or false"),

@@ -52,6 +52,8 @@ NUMBERS: dict[str, Any] = {  # of the groups, whose constructors would refuse th
     **dict.fromkeys([f"model.{kind}dropout" for kind in ("", "input_", "layer_", "weight_")], Share),
     **dict.fromkeys(["model.zoneout_hidden", "model.zoneout_cell"], Share),
     "embedding.embedding_dim": Count,
+    "embedding.dropout": Share,
+    "embedding.word_dropout": Share,
     "optimizer.lr": Positive,
     "trainer.max_epochs": Annotated[
         int,

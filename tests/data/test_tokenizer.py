@@ -88,5 +88,3 @@ def test_a_tokenizer_comes_back_from_its_state(kind: str) -> None:
 def test_a_wrong_choice_names_the_key() -> None:
     with pytest.raises(UserError, match=r"text\.kind must be one of auto, words, .* got 'wrds'"):
         build_tokenizer("wrds")
-    with pytest.raises(UserError, match=r"text\.normalization .* got nfc"):
-        build_tokenizer("words", "nfc")

@@ -10,23 +10,23 @@ from unrolled.compare.sweep_summary import read_notes
 from unrolled.train.environment import describe_environment
 from unrolled.train.results import find_runs, load_result
 from unrolled.train.sweep import (
-    finished_run,
     jobs_at_once,
     preserved_state,
     skip_finished,
 )
 
 TINY = (*QUICK, "data.limit=100", "trainer.max_epochs=1", "model=lstmp")
-FAILING = "model.proj_size=99: must be smaller than model.hidden_size=32"
+FAILING = "model.proj_size=99: must be smaller than hidden_size=32"
 
 
 def test_a_finished_run_is_found_by_its_configuration(record, tmp_path) -> None:
     done, failed = record("lstm", 0), record("lstm", 1, error="x")
-    assert finished_run(tmp_path, done.config).directory == done.directory
-    assert finished_run(tmp_path, failed.config) is None
-    assert finished_run(tmp_path, done.config | {"seed": 7}) is None
-    assert finished_run(tmp_path, done.config | {"name": "other"}).directory == done.directory
-    assert finished_run(tmp_path / "nothing", done.config) is None
+    job = tmp_path / "job"
+    for config in (failed.config, done.config | {"seed": 7}):
+        assert skip_finished(tmp_path, config, job) is None
+    assert skip_finished(tmp_path / "nothing", done.config, job) is None
+    assert not job.exists()
+    assert skip_finished(tmp_path, done.config | {"name": "other"}, job).directory == done.directory
 
 
 def test_a_skipped_job_says_which_run_has_its_results(record, tmp_path) -> None:
@@ -87,7 +87,7 @@ def test_a_sweep_goes_on_after_a_failure_and_does_not_repeat_what_is_done(tmp_pa
     first = forked(*command)
     assert first.returncode == 1, first.stderr
     assert "3 jobs: 2 finished now, 1 failed" in first.stdout
-    assert "model.proj_size=99: must be smaller than model.hidden_size=32" in first.stdout
+    assert FAILING in first.stdout
     assert "Traceback" not in first.stdout + first.stderr
     done = find_runs([tmp_path])
     assert [run.status for run in done] == ["ok", "ok"]

@@ -49,7 +49,7 @@ class TextConfig:
     """How texts become token ids (`text.*` on the command line); conf/config.yaml says what each key means."""
 
     kind: str = "words"  # or "auto": what suits the texts (`data.text_choice`)
-    normalization: str | None = None
+    normalization: Literal["NFC", "NFD", "NFKC", "NFKD"] | None = None
     max_size: Annotated[int, at_least(3, " (<pad>, <unk> and one token)")] | None = None
     min_count: Count = 1
     vectors: str | None = None

@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 from unrolled.errors import UserError
 
-NORMALIZATIONS = ("NFC", "NFD", "NFKC", "NFKD")
-
 
 class Tokenizer(ABC):
     """Splits a text, brought into the Unicode form ``normalization`` first, always into the same tokens."""
@@ -16,10 +14,6 @@ class Tokenizer(ABC):
     kind: ClassVar[str]
 
     def __init__(self, normalization: str | None = None) -> None:
-        if normalization is not None and normalization not in NORMALIZATIONS:
-            raise UserError(
-                f"text.normalization must be null or one of {', '.join(NORMALIZATIONS)}, got {normalization}"
-            )
         self.normalization = normalization
 
     def __call__(self, text: str) -> list[str]:

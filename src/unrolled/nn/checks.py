@@ -48,7 +48,7 @@ def check_input(name: str, x: Tensor, input_size: int, dtype: torch.dtype, steps
         ValueError: its dtype is not that of the weights, and autocast is off
         RuntimeError: it has another number of features than `input_size`, or no time step
     """
-    if x.dtype != dtype and not autocasts(x):
+    if x.dtype != dtype and autocast_dtype(x.device.type) is None:
         raise ValueError(f"{name}: input is {x.dtype} and the weights are {dtype}; convert one, e.g. input.to({dtype})")
     if x.size(-1) != input_size:
         raise RuntimeError(f"{name}: input must have input_size={input_size} features, got {x.size(-1)}")
@@ -61,9 +61,5 @@ def check_state(name: str, state: State, shapes: list[tuple[int, ...]], dtype: t
     got = [tuple(s.size()) for s in state]
     if got != shapes:
         raise RuntimeError(f"{name}: the initial state must have the shapes {shapes}, got {got}")
-    if any(s.dtype != dtype for s in state) and not autocasts(like):
+    if any(s.dtype != dtype for s in state) and autocast_dtype(like.device.type) is None:
         raise RuntimeError(f"{name}: the initial state must be {dtype} as the weights, got {state[0].dtype}")
-
-
-def autocasts(x: Tensor) -> bool:
-    return autocast_dtype(x.device.type) is not None

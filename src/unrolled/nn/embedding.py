@@ -25,11 +25,6 @@ class Embedding(nn.Embedding):
         std: float = 0.1,
         unknown: int = 1,
     ) -> None:
-        if embedding_dim < 1:
-            raise ValueError(f"embedding_dim={embedding_dim}: must be at least 1")
-        for name, share in {"dropout": dropout, "word_dropout": word_dropout}.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"{name}={share}: a share, from 0 to below 1")
         self.std = std  # of the initial vectors; torch's default of 1 drowns what a recurrence adds
         super().__init__(num_embeddings, embedding_dim, padding_idx=0)
         self.dropout = dropout

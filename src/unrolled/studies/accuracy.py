@@ -10,7 +10,7 @@ import torch
 
 from unrolled.compare.significance import compare_configurations
 from unrolled.studies.study import Report, run_study
-from unrolled.studies.table import StudyTable
+from unrolled.studies.table import StudyTable, spread
 from unrolled.studies.trainings import Training, train_all
 from unrolled.train.columns import clock
 from unrolled.train.results import RunResult
@@ -108,7 +108,7 @@ def table(rows: Sequence[Row]) -> StudyTable:
             [
                 row.data,
                 row.way,
-                f"{statistics.mean(errors):.2f} ({min(errors):.2f} to {max(errors):.2f})",
+                spread(errors, 2),
                 f"{100 * statistics.mean(row.macro_f1):.2f}",
                 f"{100 * (1 - statistics.mean(row.valid_accuracy)):.2f}",
                 f"{row.parameters:,}",

@@ -83,7 +83,8 @@ def recorded_run(
     result.write()
     latest = (root or directory.parent.parent) / LATEST_FILE
     pointed = latest.read_text() if latest.is_file() else None
-    point_latest(directory, latest.parent)
+    if directory.is_relative_to(latest.parent):  # a text file: TensorBoard would follow a link and show the run twice
+        write_atomically(latest, f"{directory.relative_to(latest.parent)}\n")
     try:
         with interrupt_on_sigterm():
             yield result
@@ -119,15 +120,6 @@ def describe_error(error: BaseException) -> str:
         cause = cause.__cause__
     text = " ".join(str(cause).split())
     return text if isinstance(cause, UserError) else f"{type(cause).__name__}: {text}".rstrip(": ")
-
-
-def point_latest(directory: Path, root: Path) -> None:
-    """Let the file ``latest`` in ``root`` (``runs/latest``) name this run.
-
-    A text file, not a link: TensorBoard follows links and would show the run twice.
-    """
-    if root.is_dir() and directory.is_relative_to(root):
-        write_atomically(root / LATEST_FILE, f"{directory.relative_to(root)}\n")
 
 
 def _resume_command(directory: Path) -> str:

@@ -94,25 +94,18 @@ def preserved_state(jobs: int = 1) -> Iterator[None]:
             torch.cuda.empty_cache()
 
 
-def finished_run(root: Path, config: Mapping[str, Any]) -> RunResult | None:
-    """The newest run under ``root`` that ended well and was given this very configuration, seed included.
+def skip_finished(root: Path, config: Mapping[str, Any], directory: Path) -> RunResult | None:
+    """The newest run under ``root`` that ended well with this very configuration, seed included; None: there is work.
 
-    ``config`` is as composed: what a recipe would decide is `auto` here, and was so when the run was started.
+    It is noted in the job's ``directory``. ``config`` is as composed: what a recipe would decide is `auto` here, and
+    was so when the run was started.
     """
     wanted = config_hash(config)
     try:
         runs = find_runs([root])
     except UserError:
         return None  # nothing has run yet
-    return next((run for run in reversed(runs) if run.status == "ok" and run.asked_hash == wanted), None)
-
-
-def skip_finished(root: Path, config: Mapping[str, Any], directory: Path) -> RunResult | None:
-    """In a sweep: the finished run with this configuration, noted in the job's ``directory``; None: there is work.
-
-    A single run is always done, whatever there is.
-    """
-    done = finished_run(root, config)
+    done = next((run for run in reversed(runs) if run.status == "ok" and run.asked_hash == wanted), None)
     if done is not None:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / SAME_AS).write_text(f"{done.directory.resolve()}\n")

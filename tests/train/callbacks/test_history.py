@@ -19,16 +19,15 @@ def test_one_row_per_validation(tiny, batches, make_trainer, events) -> None:
 
 
 def test_the_best_row_counts_and_a_nan_never_does() -> None:
-    history = History(monitor="val/loss", mode="min")
+    history = History()
     history.rows = [
+        {"val/loss": math.nan, "val/accuracy": 0.7},
         {"val/loss": 0.5, "val/accuracy": 0.7},
         {"val/loss": 0.4, "val/accuracy": 0.6},
-        {"val/loss": math.nan},
+        {"val/loss": 0.1, "val/accuracy": math.nan},
     ]
     history.test = {"test/accuracy": 0.65}
-    assert history.metrics() == {"val/loss": 0.4, "val/accuracy": 0.6, "test/accuracy": 0.65}
-    history.monitor, history.mode = "val/accuracy", "max"
-    assert history.metrics()["val/loss"] == 0.5
+    assert history.metrics() == {"val/loss": 0.5, "val/accuracy": 0.7, "test/accuracy": 0.65}
 
 
 def test_without_a_validation_there_are_only_test_metrics(tiny, batches, make_trainer) -> None:

@@ -25,7 +25,7 @@ class FileSource(Source):
 
     READER: ClassVar[type[Reader]]
 
-    train: str | None = None
+    train: str
     valid: str | None = None
     test: str | None = None
     text_column: Any = None
@@ -37,10 +37,6 @@ class FileSource(Source):
     def __post_init__(self) -> None:
         own = {key: getattr(self, key) for key in self.READER.setting_names()}
         self.reader = self.READER(Columns(self.text_column, self.label_column, self.group_column), **own)
-        if self.train is None:
-            raise UserError(
-                "data.train is not set: it names the file with the training documents, as data.train=my.csv"
-            )
         paths = {split: getattr(self, split) for split in SPLITS}
         self.files = {split: existing_file(path, f"data.{split}") for split, path in paths.items() if path is not None}
         self.name = self.files["train"].name.split(".")[0] or self.files["train"].name

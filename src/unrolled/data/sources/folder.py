@@ -23,7 +23,7 @@ class Folder(Source):
     out. Documents are ordered by path. conf/data/folder.yaml says what the arguments mean.
     """
 
-    train: str | None = None
+    train: str
     valid: str | None = None
     test: str | None = None
     encoding: str | None = None
@@ -31,8 +31,6 @@ class Folder(Source):
     bad_rows: Literal["stop", "drop"] = "stop"
 
     def __post_init__(self) -> None:
-        if self.train is None:
-            raise UserError("data.train is not set: it names the directory that holds one directory for each class")
         check_encoding(self.encoding)
         given = {split: getattr(self, split) for split in SPLITS}
         self.directories = {

@@ -23,7 +23,7 @@ class HuggingFace(Source):
     says what the arguments mean. Raises UserError where the library is not installed.
     """
 
-    path: str | None = None
+    path: str
     subset: str | None = None
     revision: str | None = None
     train: str = "train"
@@ -34,8 +34,6 @@ class HuggingFace(Source):
     group_column: Any = None
 
     def __post_init__(self) -> None:
-        if self.path is None:
-            raise UserError("data.path is not set: it names a data set of the hub, as stanfordnlp/imdb, or a directory")
         require_extra("datasets", "hub", "data=huggingface")
         self.names = {split: getattr(self, split) for split in SPLITS}
         self.columns = Columns(self.text_column, self.label_column, self.group_column)
@@ -46,7 +44,6 @@ class HuggingFace(Source):
         """Load (and, from the hub, download) the splits, which the library keeps in a cache of its own."""
         import datasets
 
-        assert self.path is not None
         directory = user_path(self.path, "data.path")
         try:
             if (directory / "dataset_dict.json").is_file() or (directory / "state.json").is_file():

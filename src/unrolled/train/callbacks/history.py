@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -18,13 +18,11 @@ class History(Callback):
     A row holds ``epoch``, ``step`` (optimizer steps so far), ``tokens_seen`` (where ``TokensSeen`` runs), ``seconds``
     of training and validation so far, ``cpu_seconds`` that the process's threads worked in them (what else a shared
     machine does counts for less there), ``train/loss`` of the last step and every ``val/`` metric. The best row is the
-    one with the best ``monitor``, of equals the one with the lowest loss: that of the weights which ``BestCheckpoint``
+    one with the best accuracy, of equals the one with the lowest loss: that of the weights which ``BestCheckpoint``
     keeps.
     """
 
-    def __init__(self, monitor: str = "val/accuracy", mode: Literal["min", "max"] = "max") -> None:
-        self.monitor = monitor
-        self.mode = mode
+    def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
         self.test: dict[str, float] = {}
         self._before = dict.fromkeys(CLOCKS, 0.0)
@@ -33,12 +31,11 @@ class History(Callback):
     @property
     def best(self) -> dict[str, float] | None:
         """The best row, or None before the first validation."""
-        sign = -1 if self.mode == "max" else 1
-        rows = [row for row in self.rows if not math.isnan(row.get(self.monitor, math.nan))]
+        rows = [row for row in self.rows if not math.isnan(row.get("val/accuracy", math.nan))]
 
         def rank(row: dict[str, float]) -> tuple[float, float]:
             loss = row.get("val/loss", math.nan)
-            return sign * row[self.monitor], math.inf if math.isnan(loss) else loss
+            return -row["val/accuracy"], math.inf if math.isnan(loss) else loss
 
         return min(rows, key=rank, default=None)
 

@@ -11,19 +11,15 @@ from unrolled.train.callbacks.loggers import logs_after_this_step, write_scalars
 class LearningRate(Callback):
     """Logs ``optim/learning_rate`` at the steps that Lightning logs.
 
-    With several parameter groups it is ``optim/learning_rate_<name>``, or the group's number where it has no name.
-    (Lightning's own monitor names its curve after the optimizer's class, so that runs with different optimizers do
-    not share a chart.)
+    Lightning's own monitor names its curve after the optimizer's class, so that runs with different optimizers do not
+    share a chart.
     """
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         if logs_after_this_step(trainer):
-            groups = optimizer.param_groups
-            names = [f"_{group.get('name', i)}" for i, group in enumerate(groups)] if len(groups) > 1 else [""]
-            rates = {f"optim/learning_rate{name}": group["lr"] for name, group in zip(names, groups, strict=True)}
-            write_scalars(trainer, rates, trainer.global_step)
+            write_scalars(trainer, {"optim/learning_rate": optimizer.param_groups[0]["lr"]}, trainer.global_step)
 
 
 class GradientNorm(Callback):
