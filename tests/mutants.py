@@ -548,8 +548,8 @@ MUTANTS = [
     Mutant(
         "what text=auto chose is not recorded",
         "train/preparation.py",
-        "config.text.kind = valid.text.kind = kind",
-        "valid.text.kind = kind",
+        "config.composed.text.kind = config.text.kind = kind",
+        "config.text.kind = kind",
         "tests/train/test_run.py::test_texts_without_blanks_are_read_as_characters_and_recorded_as_if_that_had_been_typed",
     ),
     Mutant(

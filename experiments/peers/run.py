@@ -163,7 +163,7 @@ def _ours(
             enable_progress_bar=False,
         )
         loader = torch.utils.data.DataLoader(given, batch_size=None)
-        trainer.fit(build_classifier(config, valid, prepared), train_dataloaders=loader)
+        trainer.fit(build_classifier(valid, prepared), train_dataloaders=loader)
     return ended[-1] - ended[WARM_UP - 1]
 
 

@@ -253,7 +253,7 @@ def run(
 ) -> Steps:
     """Train on ``batches`` with everything that `make train` has, but validation and checkpoints."""
     pl.seed_everything(0, verbose=False)
-    model = build_classifier(config, checked(config), prepared)
+    model = build_classifier(checked(config), prepared)
     steps = Steps(clock, ledger and Parts(model, ledger))
     profiler: dict[str, Any] = {} if ledger is None else {"profiler": Actions(ledger)}
     train_on(batches, config, model, steps, **profiler)

@@ -6,7 +6,7 @@ has a dataclass here or in data/config.py. Ranges are checked by whoever is cons
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -112,6 +112,7 @@ class Config:
     dry_run: bool = False
     resume: str | None = None
     choices: Any = None  # written by the run: which data, text and model were chosen by name
+    composed: DictConfig = field(init=False, repr=False)  # what all of this was made of; the groups are parts of it
 
     def __post_init__(self) -> None:
         if self.tbptt.schedule == "stream" and self.model.get("bidirectional", False):
@@ -173,7 +174,9 @@ def checked(config: DictConfig, to_train: bool = True) -> Config:
         callbacks = _mapping("callbacks", keys["callbacks"])
         typed["callbacks"] = {name: _call_values("callbacks", given, name) for name, given in callbacks.items()}
     _write(config, typed)
-    return Config(**{group: config.get(group) for group in (*GROUPS, "callbacks", "choices")}, **objects)
+    made = Config(**{group: config.get(group) for group in (*GROUPS, "callbacks", "choices")}, **objects)
+    made.composed = config
+    return made
 
 
 def _composed(config: DictConfig) -> dict[str, Any]:
@@ -192,7 +195,7 @@ def _composed(config: DictConfig) -> dict[str, Any]:
     for key, value in leaves(keys):
         if value == "???":
             raise UserError(f"{key} is not set: {NEEDED.get(key, f'add {key}=... to the command')}")
-    known = [each.name for each in fields(Config)]
+    known = [each.name for each in fields(Config) if each.init]
     for key in keys:
         if key not in known:
             raise unknown_key(key, known)

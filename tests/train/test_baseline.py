@@ -165,7 +165,7 @@ def test_validation_and_test_documents_are_scored_and_a_run_says_how_many_were_f
     config = compose_config("name=x", "recipe=fixed", "model=linear", "model.C=7", f"data.cache_dir={tmp_path}")
     model = fit(train, 3, C=7.0)
     said = io.StringIO()
-    scored, baseline = with_baseline(config, checked(stood_in(config)), prepared, Console(file=said))
+    scored, baseline = with_baseline(checked(stood_in(config)), prepared, Console(file=said))
     assert not said.getvalue()
     np.testing.assert_array_equal(scored.valid.scores, model.logits(valid))
     np.testing.assert_array_equal(scored.test.scores, model.logits(test))
@@ -173,7 +173,7 @@ def test_validation_and_test_documents_are_scored_and_a_run_says_how_many_were_f
     assert baseline is not None
     assert baseline.metrics["val/accuracy"] == pytest.approx(right)
     monkeypatch.setattr("unrolled.linear.MAX_TOKENS", 270)
-    _, baseline = with_baseline(config, checked(stood_in(config)), prepared, Console(file=said, width=200))
+    _, baseline = with_baseline(checked(stood_in(config)), prepared, Console(file=said, width=200))
     assert "linear model: fitted to 30 of the 60 training documents, at random" in said.getvalue()
     assert baseline is not None
     assert baseline.record()["documents"] == 30

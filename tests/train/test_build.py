@@ -38,9 +38,9 @@ def built(table: Path, *overrides: str) -> tuple[Classifier, PreparedData]:
     files = [f"data.train={table / 'pets.csv'}", f"data.cache_dir={table / 'cache'}"]
     small = ["embedding.embedding_dim=3", "model.hidden_size=80", "model.wide=false"]
     config = compose("config", ["name=test", "data=csv", *files, *small, *overrides])
-    valid = checked(config)
+    valid = checked(stood_in(config))
     prepared = prepare(valid.data, valid.text, valid.seed)
-    return build_classifier(stood_in(config), valid, prepared), prepared
+    return build_classifier(valid, prepared), prepared
 
 
 def test_balanced_weights_give_every_class_the_same_part_of_the_loss(table: Path) -> None:

@@ -39,7 +39,7 @@ def estimated(
         valid = checked(config)
         prepared = prepare(valid.data, valid.text, valid.seed)
         data = DocumentsDataModule(prepared, valid.tbptt, valid.seed)
-        model = build_classifier(config, valid, prepared)
+        model = build_classifier(valid, prepared)
         now, looks, given = [0.0], count(), []
 
         def clock(device: Any) -> float:
@@ -50,7 +50,7 @@ def estimated(
 
         monkeypatch.setattr(module, "now", clock)
         monkeypatch.setattr(module, "ListLoader", lambda batches: given.extend(batches) or ListLoader(batches))
-        found = estimate(config, model, data)
+        found = estimate(valid, model, data)
         run.batches = len(data.train_schedule())  # type: ignore[attr-defined]
         run.positions = sum(b.num_positions for b in data.train_schedule().batches(0))  # type: ignore[attr-defined]
         run.tokens = int(prepared.train.lengths.sum())  # type: ignore[attr-defined]

@@ -68,7 +68,7 @@ def measure(config: DictConfig, steps: int, repetitions: int) -> dict[str, objec
     for repetition in range(repetitions + 1):
         for name, run in (("bare", _bare), ("framework", _framework)):
             pl.seed_everything(valid.seed, verbose=False)
-            took = run(config, build_classifier(config, valid, prepared), batches)
+            took = run(config, build_classifier(valid, prepared), batches)
             if repetition:  # the first round warms caches up
                 seconds[name].append(took)
     result: dict[str, object] = {"steps": len(batches), "tokens": sum(batch.num_tokens for batch in batches[1:])}

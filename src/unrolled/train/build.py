@@ -28,7 +28,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items() if key != "hydra"}
 
 
-def is_linear(config: DictConfig) -> bool:
+def is_linear(config: Config | DictConfig) -> bool:
     """Whether the run's model is the linear one alone, without a network."""
     return bool(config.model.get("_target_") == "unrolled.linear.LinearOptions")
 
@@ -51,36 +51,36 @@ def check_buildable(config: DictConfig) -> None:
     build("recipe", config.get("recipe"))
 
 
-def build_network(config: DictConfig, vocabulary_size: int, classes: int) -> Network:
+def build_network(config: Config | DictConfig, vocabulary_size: int, classes: int) -> Network:
     """The network that ``config`` describes, with freshly drawn weights."""
     embedding, encoder, pooling = _parts(config, vocabulary_size)
     dropout, wide = config.pooling.get("dropout", 0.0), config.model.get("wide", False)
     return Network(embedding, encoder, pooling, classes, dropout, wide)
 
 
-def _parts(config: DictConfig, vocabulary_size: int) -> tuple[Embedding, Encoder, Pooling]:
+def _parts(config: Config | DictConfig, vocabulary_size: int) -> tuple[Embedding, Encoder, Pooling]:
     embedding = build("embedding", config.embedding, num_embeddings=vocabulary_size)
     encoder = build("model", without(config.model, "wide"), input_size=embedding.embedding_dim)
     pooling = build("pooling", without(config.pooling, "dropout"), width=encoder.layers[-1].direction_size)
     return embedding, encoder, pooling
 
 
-def build_classifier(config: DictConfig, checked: Config, prepared: PreparedData) -> "Classifier":
+def build_classifier(config: Config, prepared: PreparedData) -> "Classifier":
     """The network and its training that ``config`` describes."""
     from unrolled.train.classifier import Classifier
 
     network = build_network(config, len(prepared.vocabulary), len(prepared.labels))
     if prepared.vectors is not None:
-        _pretrain(network.embedding, prepared.vectors, checked.text.freeze_vectors)
+        _pretrain(network.embedding, prepared.vectors, config.text.freeze_vectors)
     return Classifier(
         network=network,
         class_names=prepared.labels,
-        tbptt=checked.tbptt,
-        class_weights=_balanced(prepared) if checked.class_weights == "balanced" else None,
-        label_smoothing=checked.label_smoothing,
+        tbptt=config.tbptt,
+        class_weights=_balanced(prepared) if config.class_weights == "balanced" else None,
+        label_smoothing=config.label_smoothing,
         optimizer=build("optimizer", config.optimizer),
         scheduler=build("scheduler", config.scheduler),
-        config=plain(config),
+        config=plain(config.composed),
     )
 
 

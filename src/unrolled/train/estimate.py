@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ProgressBar
 
+from unrolled.config import Config
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.tbptt.loader import ListLoader
 from unrolled.train.build import build
@@ -67,7 +67,7 @@ class _Clock(Callback):
         self.seconds.append(now(trainer.strategy.root_device) - self._began)
 
 
-def estimate(config: DictConfig, model: pl.LightningModule, data: DocumentsDataModule) -> Estimate:
+def estimate(config: Config, model: pl.LightningModule, data: DocumentsDataModule) -> Estimate:
     """Time some training steps of ``model``, which is trained by them, and extrapolate to the epochs of ``config``.
 
     The batches stand for all: the first epoch's, ordered by size, are parted into as many equal parts as there are

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from rich.console import Console
 
@@ -50,15 +49,13 @@ HPARAMS = (
 )
 
 
-def fit_and_test(
-    config: DictConfig, valid: Config, result: RunResult, before: RunResult | None, console: Console
-) -> str | None:
+def fit_and_test(config: Config, result: RunResult, before: RunResult | None, console: Console) -> str | None:
     """Train, test the best weights and fill in ``result``; returns a warning where the model has learned nothing."""
     directory = result.directory
     first = global_rank() == 0
-    prepared, valid = prepare_and_decide(config, valid, console)
-    prepared, baseline = with_baseline(config, valid, prepared, console)
-    result.configure(plain(config))
+    prepared, config = prepare_and_decide(config, console)
+    prepared, baseline = with_baseline(config, prepared, console)
+    result.configure(plain(config.composed))
     result.data_summary, result.class_names = prepared.summary, prepared.labels
     if first:
         result.write()  # what the recipe has decided holds for a run that is killed and resumed, too
@@ -73,17 +70,16 @@ def fit_and_test(
                 logger.log_metrics(result.metrics, step=0)
                 logger.finalize("success")
         return None
-    model = build_and_show(config, valid, prepared, baseline, console)
-    if valid.baseline is not None and baseline is not None:
+    model = build_and_show(config, prepared, baseline, console)
+    if config.baseline is not None and baseline is not None:
         result.baseline = baseline.record()
     result.parameters, result.directions = count_all_parameters(model, baseline), model.directions
-    return _fit_network(model, config, valid, prepared, result, before, console)
+    return _fit_network(model, config, prepared, result, before, console)
 
 
 def _fit_network(
     model: Classifier,
-    config: DictConfig,
-    valid: Config,
+    config: Config,
     prepared: PreparedData,
     result: RunResult,
     before: RunResult | None,
@@ -93,8 +89,8 @@ def _fit_network(
     directory, settings, first = result.directory, result.config, global_rank() == 0
     history, speed = History(), Speed()
     if not first:  # the weights are the same everywhere, dropout is not
-        torch.manual_seed(valid.seed + 1_000_003 * global_rank())
-    checkpoints, each = directory / "checkpoints", valid.checkpoint
+        torch.manual_seed(config.seed + 1_000_003 * global_rank())
+    checkpoints, each = directory / "checkpoints", config.checkpoint
     callbacks: list[Callback] = [
         ResumePoints(checkpoints, each.every_n_steps, each.every_minutes, each.keep),
         *build_callbacks(config),
@@ -112,13 +108,13 @@ def _fit_network(
     }
     options["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in callbacks)  # no other
     trainer = build("trainer", config.trainer, **options)
-    if (rows := valid.tbptt.batch_size) < (count := trainer.world_size):
+    if (rows := config.tbptt.batch_size) < (count := trainer.world_size):
         raise UserError(
             f"tbptt.batch_size={rows}: these are the rows of all {count} devices together; each needs at least one"
         )
     environment = describe_environment(trainer.strategy.root_device, str(trainer.precision))
     result.environment = {**environment, "processes": trainer.world_size}
-    data = DocumentsDataModule(prepared, valid.tbptt, valid.seed)
+    data = DocumentsDataModule(prepared, config.tbptt, config.seed)
     point = None
     if before is not None:
         point = checkpoint_to_resume(directory, console, repair=first)

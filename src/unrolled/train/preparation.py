@@ -5,7 +5,6 @@ import logging
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 from rich.console import Console
 
 from unrolled.config import Config, checked
@@ -29,26 +28,26 @@ log = logging.getLogger(__name__)
 _warned: set[str] = set()  # of data, in this process: the jobs of a sweep say each warning once
 
 
-def choose_text_kind(config: DictConfig, valid: Config, console: Console) -> None:
+def choose_text_kind(config: Config, console: Console) -> None:
     """Put what `text=auto` means for these texts in its place, as if it had been typed, and say so."""
-    if valid.text.kind != AUTO:
+    if config.text.kind != AUTO:
         return
     try:
-        source = build_source(valid.data.source)
-        source.fetch(cache_directory(valid.data.cache_dir))
+        source = build_source(config.data.source)
+        source.fetch(cache_directory(config.data.cache_dir))
         kind, said = choose_text(source)
     except UserError:  # preparing the data meets it again, where it is recorded
         kind, said = WORDS, ""
-    config.text.kind = valid.text.kind = kind
+    config.composed.text.kind = config.text.kind = kind
     if said:
         say(console, said)
 
 
-def prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> tuple[PreparedData, Config]:
-    """Prepare and show the data, and let the recipe put its values into ``config``, which is checked again."""
-    _reset_process(valid)
+def prepare_and_decide(config: Config, console: Console) -> tuple[PreparedData, Config]:
+    """Prepare and show the data, and let the recipe put its values into the config, which is checked again."""
+    _reset_process(config)
     try:
-        prepared = prepare(valid.data, valid.text, valid.seed)
+        prepared = prepare(config.data, config.text, config.seed)
     except UserError as error:
         raise RefusedDataError(str(error)) from error
     for warning in prepared.summary["warnings"]:
@@ -57,11 +56,11 @@ def prepare_and_decide(config: DictConfig, valid: Config, console: Console) -> t
         _warned.add(warning)
     print_data(prepared.summary, console)
     if config.recipe is not None:
-        decided = decide(config, Statistics.of(prepared))
+        decided = decide(config.composed, Statistics.of(prepared))
         if decided and not is_linear(config):
             name = HydraConfig.get().runtime.choices["recipe"]
             say(console, described(name, decided))
-    return prepared, checked(config)
+    return prepared, checked(config.composed)
 
 
 def _reset_process(config: Config) -> None:
@@ -72,12 +71,10 @@ def _reset_process(config: Config) -> None:
     pl.seed_everything(config.seed, verbose=False)
 
 
-def with_baseline(
-    config: DictConfig, valid: Config, prepared: PreparedData, console: Console
-) -> tuple[PreparedData, Baseline | None]:
+def with_baseline(config: Config, prepared: PreparedData, console: Console) -> tuple[PreparedData, Baseline | None]:
     """The data with the linear model's scores, and that model, where the network or the table needs them."""
     alone, wide = is_linear(config), config.model.get("wide", False)
-    if valid.baseline is None and not wide and not alone:
+    if config.baseline is None and not wide and not alone:
         return prepared, None
     documents, fitted = len(prepared.train), len(affordable(prepared.train, len(prepared.labels)))
     if fitted < documents:
@@ -87,17 +84,15 @@ def with_baseline(
             "minutes; without it: baseline=null model.wide=false",
         )
     options = build("model", config.model) if alone else LinearOptions()
-    cache = cache_directory(valid.data.cache_dir) / "linear"
-    scored, baseline = fit_baseline(prepared, cache, options.C, options.pairs, valid.class_weights == "balanced")
+    cache = cache_directory(config.data.cache_dir) / "linear"
+    scored, baseline = fit_baseline(prepared, cache, options.C, options.pairs, config.class_weights == "balanced")
     if alone:
         config.model.C, config.model.pairs = baseline.model.C, baseline.model.pairs
     return scored if wide or alone else prepared, baseline
 
 
-def build_and_show(
-    config: DictConfig, valid: Config, prepared: PreparedData, baseline: Baseline | None, console: Console
-) -> Classifier:
-    model = build_classifier(config, valid, prepared)
+def build_and_show(config: Config, prepared: PreparedData, baseline: Baseline | None, console: Console) -> Classifier:
+    model = build_classifier(config, prepared)
     parameters = count_all_parameters(model, baseline)
     parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")
     say(console, f"parameters  {parameters['total']:,} ({parts})")

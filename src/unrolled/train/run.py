@@ -53,7 +53,7 @@ def train(config: DictConfig) -> float | None:
     check_buildable(config)
     build_callbacks(stood_in(config))
 
-    choose_text_kind(config, valid, console := Console(quiet=global_rank() > 0))
+    choose_text_kind(valid, console := Console(quiet=global_rank() > 0))
     if before is None:
         choices = {group: hydra.runtime.choices.get(group) for group in ("data", "text", "model")}
         if choices["text"] == AUTO:
@@ -71,14 +71,14 @@ def train(config: DictConfig) -> float | None:
         say(console, f"already finished, not run again: {shown(finished.directory)}")
         return finished.metrics.get("val/accuracy")
     if valid.dry_run:
-        _dry_run(config, valid, console)
+        _dry_run(valid, console)
         return None
 
     known = {name: hydra.runtime.choices[name] for name in ("model", "data")}
     known["implementation"] = settings["model"].get("implementation", "")
     keep_refused = sweeping or before is not None  # a row of the sweep, or a run that had begun
     with recorded(directory, settings, valid.name, root, before, keep_refused=keep_refused, **known) as result:
-        warning = fit_and_test(config, valid, result, before, console)
+        warning = fit_and_test(valid, result, before, console)
     if global_rank() == 0:
         keep_weights(directory / "checkpoints")
     print_run(result, shown(root), console)
@@ -94,15 +94,15 @@ def _root(directory: Path, sweeping: bool) -> Path:
     return root.parent if sweeping or root.name == "sweeps" else root
 
 
-def _dry_run(config: DictConfig, valid: Config, console: Console) -> None:
+def _dry_run(config: Config, console: Console) -> None:
     """Show the data, the model and how long its training will take, and train nothing."""
-    prepared, valid = prepare_and_decide(config, valid, console)
-    prepared, baseline = with_baseline(config, valid, prepared, console)
-    if baseline is not None and (valid.baseline is not None or is_linear(config)):
+    prepared, config = prepare_and_decide(config, console)
+    prepared, baseline = with_baseline(config, prepared, console)
+    if baseline is not None and (config.baseline is not None or is_linear(config)):
         say(console, baseline_line(baseline.record(), "val"))
     if not is_linear(config):
-        model = build_and_show(config, valid, prepared, baseline, console)
-        say(console, str(estimate(config, model, DocumentsDataModule(prepared, valid.tbptt, valid.seed))))
+        model = build_and_show(config, prepared, baseline, console)
+        say(console, str(estimate(config, model, DocumentsDataModule(prepared, config.tbptt, config.seed))))
     say(console, "dry run: everything fits together; to train, give the command without dry_run=true")
 
 

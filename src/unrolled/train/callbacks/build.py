@@ -5,13 +5,14 @@ from difflib import get_close_matches
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
+from unrolled.config import Config
 from unrolled.errors import UserError
 from unrolled.train.build import build
 
 LOGGED = tuple(f"{stage}/{name}" for stage in ("val", "train") for name in ("loss", "accuracy", "macro_f1"))
 
 
-def build_callbacks(config: DictConfig) -> list[Callback]:
+def build_callbacks(config: Config | DictConfig) -> list[Callback]:
     """Build the callbacks in the order of ``config.callbacks``; one that is null is left out.
 
     Raises UserError for a class that is no callback, for what a callback refuses, and for a ``monitor`` that no run
@@ -19,7 +20,7 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
     """
     callbacks = []
     for name, given in (config.callbacks or {}).items():
-        key = f"callbacks.{name}"
+        key = f"callbacks.{name!s}"
         if given is None:
             continue
         callback = build(key, given)
