@@ -144,6 +144,27 @@ MUTANTS = [
         "tests/train/test_row_adamw.py",
     ),
     Mutant(
+        "a row's root of v is rounded as the processor rounds it, not as torch does",
+        "nn/engines/passes.cpp",
+        "vmsSqrt(static_cast<int>(count), from, to, 0x140102)",
+        "std::transform(from, from + count, to, [](float x) { return std::sqrt(x); })",
+        "tests/train/test_row_adamw.py",
+    ),
+    Mutant(
+        "the last elements are rounded as the others are",
+        "nn/engines/passes.cpp",
+        "elements - elements % 8 - ",
+        "elements - ",
+        "tests/train/test_row_adamw.py",
+    ),
+    Mutant(
+        "an old moment is taken for a new one",
+        "nn/engines/passes.cpp",
+        "square = v[first + i] * of_v[u]",
+        "square = v[first + i]",
+        "tests/train/test_row_adamw.py",
+    ),
+    Mutant(
         "a row that is brought up to date is so again",
         "train/row_adamw.py",
         "            self.last.zero_()\n            self.now = 0\n            self._enter()",
@@ -160,8 +181,8 @@ MUTANTS = [
     Mutant(
         "padding gets a gradient",
         "nn/row_lookup.py",
-        "if ctx.padding is not None:",
-        "if ctx.padding is None:",
+        "int(padded[0]) if len(padded) else -1",
+        "-1",
         "tests/nn/test_row_lookup.py",
     ),
     Mutant(

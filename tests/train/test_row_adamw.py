@@ -1,12 +1,15 @@
 """The oracle is torch.optim.AdamW with dense gradients, and the recursion of the moving average over all rows."""
 
 import copy
+import platform
+import shutil
 from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from unrolled.nn.engines import passes
 from unrolled.train import row_adamw
 from unrolled.train.row_adamw import RowAdamW, Rows, clip_gradients
 
@@ -67,6 +70,47 @@ def test_full_tables_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_with_eps_the_difference_is_small_against_the_moves(scale: float, bound: float) -> None:
     """Every element moves by about 0.2 in these steps; gradients are as small as 1e-7, eps is 1e-8."""
     assert max(compare(200, torch.float64, eps=1e-8, scale=scale).values()) < bound
+
+
+def trained(rows: Rows, steps: int, most: int) -> list[Tensor]:
+    """Everything that ``rows`` hold after some steps for at most so many of them; some steps have dense gradients."""
+    generator = torch.Generator().manual_seed(1)
+    shape = rows.weight.shape
+    rows.attach(rows.weight.clone())
+    for step in range(steps):
+        ids = torch.randperm(shape[0], generator=generator)[: most * step // steps].sort().values
+        values = torch.randn(len(ids), shape[1], generator=generator)
+        gradient = torch.sparse_coo_tensor(ids.unsqueeze(0), values, shape, check_invariants=True)
+        rows.step(gradient.to_dense() if step % 4 == 1 else gradient, LR, DECAY)
+        rows.follow(SHARE)
+        rows.catch_up(torch.arange(shape[0])[:: step + 1])
+    shown = rows.up_to_date()
+    assert rows.average is not None
+    return [t.clone() for t in (rows.weight, rows.average, rows.exp_avg, rows.exp_avg_sq, *shown) if t is not None]
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler")
+@pytest.mark.parametrize(("threads", "betas"), [(1, (0.9, 0.999)), (2, (0.3, 0.6))])
+def test_native_passes_are_torchs_operators(
+    threads: int, betas: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, at every width: in the last elements of an array torch's operators round in another order."""
+    assert passes.library() is not None
+    monkeypatch.setattr(row_adamw, "AT_ONCE", 64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    for width in (1, 8, 13, 100, 205):
+        weight = torch.randn(700, width)
+        native = trained(Rows(nn.Parameter(weight.clone()), betas, 1e-8), 9, most=350)
+        with monkeypatch.context() as patch:
+            patch.setattr(passes, "library", lambda: None)
+            plain = trained(Rows(nn.Parameter(weight.clone()), betas, 1e-8), 9, most=350)
+        for ours, theirs in zip(native, plain, strict=True):
+            if platform.machine() in ("x86_64", "AMD64"):
+                assert torch.equal(ours, theirs)
+            else:  # how torch has been compiled there has not been looked at
+                torch.testing.assert_close(ours, theirs)
+    torch.set_num_threads(before)
 
 
 class Model(nn.Module):

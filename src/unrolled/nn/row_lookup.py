@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -23,15 +24,16 @@ class RowUpdates(Protocol):
 def distinct(tokens: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
     """The different ids of ``tokens`` (N,), ascending (U,), and the place of each token's id among them (N,).
 
-    What torch.unique(return_inverse=True) gives, from a mark per vocabulary entry instead of a sort: ten times faster
-    for the tokens of a batch.
+    What torch.unique(return_inverse=True) gives, from a mark per vocabulary entry instead of a sort: many times faster
+    for the tokens of a batch. NumPy takes one thread, which is faster than several that meet in every operator.
     """
-    seen = torch.zeros(vocabulary, dtype=torch.bool)
-    seen[tokens] = True
-    ids = seen.nonzero().squeeze(1)
-    place = torch.empty(vocabulary, dtype=torch.int64)
-    place[ids] = torch.arange(len(ids))
-    return ids, place[tokens]
+    read = tokens.numpy()
+    seen = np.zeros(vocabulary, dtype=bool)
+    seen[read] = True
+    (ids,) = seen.nonzero()
+    place = np.empty(vocabulary, dtype=np.int64)
+    place[ids] = np.arange(len(ids))
+    return torch.from_numpy(ids), torch.from_numpy(place[read])
 
 
 def look_up(weight: Tensor, tokens: Tensor, ids: Tensor, places: Tensor, padding: int | None = None) -> Tensor:
@@ -54,8 +56,8 @@ class _Lookup(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ids, places = ctx.saved_tensors
-        rows = torch.ops.aten.embedding_dense_backward(gradient, places, len(ids), -1, False)  # (U, E)
-        if ctx.padding is not None:
-            rows.masked_fill_((ids == ctx.padding).unsqueeze(1), 0.0)
+        padded = np.flatnonzero(ids.numpy() == ctx.padding)
+        skipped = int(padded[0]) if len(padded) else -1
+        rows = torch.ops.aten.embedding_dense_backward(gradient, places, len(ids), skipped, False)  # (U, E)
         sparse = torch.sparse_coo_tensor(ids.unsqueeze(0), rows, ctx.shape, is_coalesced=True, check_invariants=False)
         return sparse, None, None, None, None

@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import AdamW
 
+from unrolled.nn.engines.passes import passes, threads
+
 SPAN = 1000  # changes after which every row is brought up to date: bounds the table of numbers
 AT_ONCE = 1024  # rows that are worked on together, so that they stay in the processor's cache
 TINY = 1e-30  # divides where a row has never had a gradient
@@ -78,22 +80,30 @@ class Rows:
             ids, values = torch.arange(len(gradient)), gradient
         self.catch_up(ids)
         b1, b2 = self.betas
-        age = (self.steps - self.row_step[ids]).double().unsqueeze(1)
+        rows, row_step = ids.numpy(), self.row_step.numpy()  # NumPy starts no threads to gather a few numbers
+        age = torch.from_numpy(self.steps - row_step[rows]).double().unsqueeze(1)
         kept = [(b**age).to(self.weight.dtype) for b in self.betas]  # of the moments, by rows
-        for part, given, of_m, of_v in zip(*(t.split(AT_ONCE) for t in (ids, values, *kept)), strict=True):
-            w, m, v = (whole.index_select(0, part) for whole in (self.weight, self.exp_avg, self.exp_avg_sq))
-            torch._fused_adamw_(
-                [w], [given], [m.mul_(of_m)], [v.mul_(of_v)], [], [torch.tensor(self.steps + 1.0)],
-                lr=lr, beta1=b1, beta2=b2, weight_decay=weight_decay, eps=self.eps, amsgrad=False, maximize=False,
-            )  # fmt: skip
-            for whole, new in ((self.weight, w), (self.exp_avg, m), (self.exp_avg_sq, v)):
-                whole.index_copy_(0, part, new)
+        stored = self.weight, self.exp_avg, self.exp_avg_sq
+        if native := passes(*stored, values):
+            rates = self.steps + 1, lr, b1, b2, weight_decay, self.eps
+            native.adamw(
+                *stored, values, ids.contiguous(), *kept, *values.shape, AT_ONCE, *rates, threads(values.numel())
+            )
+        else:
+            for part, given, of_m, of_v in zip(*(t.split(AT_ONCE) for t in (ids, values, *kept)), strict=True):
+                w, m, v = (whole.index_select(0, part) for whole in stored)
+                torch._fused_adamw_(
+                    [w], [given], [m.mul_(of_m)], [v.mul_(of_v)], [], [torch.tensor(self.steps + 1.0)],
+                    lr=lr, beta1=b1, beta2=b2, weight_decay=weight_decay, eps=self.eps, amsgrad=False, maximize=False,
+                )  # fmt: skip
+                for whole, new in zip(stored, (w, m, v), strict=True):
+                    whole.index_copy_(0, part, new)
         self.steps += 1
         p, q, _, _, _, s = self.table[:, : self.now + 1]
         p.mul_(1 - lr * weight_decay)
         bias = (1 - b2**self.steps) ** 0.5 / (1 - b1**self.steps)
         q.mul_(1 - lr * weight_decay).add_((b1 / b2**0.5) ** (self.steps - s), alpha=lr * bias)
-        self.row_step[ids], self.last[ids] = self.steps, self.now + 1
+        row_step[rows], self.last.numpy()[rows] = self.steps, self.now + 1
         self._changed()
 
     def attach(self, average: Tensor) -> None:
@@ -116,28 +126,34 @@ class Rows:
     @torch.no_grad()
     def catch_up(self, ids: Tensor) -> None:
         """Bring the rows ``ids``, each of which stands there once, up to date."""
-        if bool((self.last[ids] == self.now).all()):
+        rows, last = ids.numpy(), self.last.numpy()
+        if (last[rows] == self.now).all():
             return
-        for part, w, x in self._up_to_date(ids):
-            self.weight.index_copy_(0, part, w)
-            if self.average is not None and x is not None:
-                self.average.index_copy_(0, part, x)
-        self.last[ids] = self.now
+        self._write(ids, self.weight, self.average)
+        last[rows] = self.now
 
-    def _up_to_date(self, ids: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor | None]]:
-        """The rows ``ids`` as they ought to be, part by part: ids, weight and average."""
-        p, q, a, b, c, s = self.table[:, self.last[ids]]
-        step, (b1, b2) = self.row_step[ids].double(), self.betas
+    def _write(self, ids: Tensor, weight: Tensor, average: Tensor | None) -> None:
+        """Bring the rows ``ids`` of ``weight`` and ``average``, which hold what is stored, up to date."""
+        rows, (b1, b2) = ids.numpy(), self.betas
+        p, q, a, b, c, s = torch.from_numpy(self.table.numpy().take(self.last.numpy()[rows], axis=1))
+        step = torch.from_numpy(self.row_step.numpy()[rows]).double()
         eps = self.eps * (1 - b2 ** (step + 1)).sqrt() + TINY
         left = (b1 / b2**0.5) ** (s - step)  # of r, which is computed from the moments as they were in step
-        numbers = torch.stack([p, -q * left, a, b, -c * left, eps]).to(self.weight.dtype).unsqueeze(2)  # (6, U, 1)
-        for part, (p, q, a, b, c, eps) in zip(ids.split(AT_ONCE), numbers.split(AT_ONCE, dim=1), strict=True):
-            w, m, v = (whole.index_select(0, part) for whole in (self.weight, self.exp_avg, self.exp_avg_sq))
-            r = m.div_(v.sqrt_().add_(eps))
-            x = self.average
-            if x is not None:
-                x = x.index_select(0, part).mul_(a).addcmul_(w, b).addcmul_(r, c)
-            yield part, w.mul_(p).addcmul_(r, q), x
+        numbers = torch.empty(6, len(ids), dtype=weight.dtype)
+        for row, values in zip(numbers, (p, -q * left, a, b, -c * left, eps), strict=True):
+            row.copy_(values)
+        m, v, E = self.exp_avg, self.exp_avg_sq, weight.shape[1]
+        if native := passes(weight, m, v, *([] if average is None else [average])):
+            native.catch_up(weight, average, m, v, ids.contiguous(), numbers, len(ids), E, threads(len(ids) * E))
+            return
+        for part, given in zip(ids.split(AT_ONCE), numbers.unsqueeze(2).split(AT_ONCE, dim=1), strict=True):
+            p, q, a, b, c, eps = given
+            w, r = weight.index_select(0, part), m.index_select(0, part)
+            r.div_(v.index_select(0, part).sqrt_().add_(eps))
+            if average is not None:
+                x = average.index_select(0, part)
+                average.index_copy_(0, part, x.mul_(a).addcmul_(w, b).addcmul_(r, c))
+            weight.index_copy_(0, part, w.mul_(p).addcmul_(r, q))
 
     def flush(self) -> None:
         """Bring every row up to date."""
@@ -155,9 +171,9 @@ class Rows:
         """
         if not self.now:
             return self.weight, self.average
-        parts = list(self._up_to_date(torch.arange(len(self.weight))))
-        average = None if self.average is None else torch.cat([x for _, _, x in parts if x is not None])
-        return torch.cat([w for _, w, _ in parts]), average
+        weight, average = self.weight.clone(), None if self.average is None else self.average.clone()
+        self._write(torch.arange(len(weight)), weight, average)
+        return weight, average
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold: tensors and numbers."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,14 +63,17 @@ def load(cache: Path | None = None) -> Path:
     return library
 
 
-def built(source: Path, cache: Path | None = None) -> Path:
-    """The library of ``source``, built in ``cache`` if it is not there yet; raises one of `FAILURES`."""
-    library = (cache or cache_dir()) / f"{source.stem}-{_key(source)}.so"
+def built(source: Path, cache: Path | None = None, more: Sequence[str] = ()) -> Path:
+    """The library of ``source``, built with ``more`` flags in ``cache`` if it is not there yet.
+
+    Raises one of `FAILURES`.
+    """
+    library = (cache or cache_dir()) / f"{source.stem}-{_key(source, more)}.so"
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         with _lock(library.with_suffix(".lock")):
             if not library.exists():
-                _build(source, library)
+                _build(source, library, more)
     return library
 
 
@@ -88,17 +91,17 @@ def _flags() -> list[str]:
     return [*flags, "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"]
 
 
-def _key(source: Path) -> str:
+def _key(source: Path, more: Sequence[str] = ()) -> str:
     """What the library depends on: the source, torch, Python, the flags, and the CPU that `native` stands for."""
     cpu = platform.machine()
     with contextlib.suppress(OSError):  # not Linux
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu += "".join(sorted({line for line in lines if line.startswith(("flags", "Features"))}))
-    parts = [torch.__version__, sys.version, cpu, *_flags(), os.environ.get("CXX", "c++")]
+    parts = [torch.__version__, sys.version, cpu, *_flags(), *more, os.environ.get("CXX", "c++")]
     return hashlib.sha256("\0".join(parts).encode() + source.read_bytes()).hexdigest()[:16]
 
 
-def _build(source: Path, library: Path) -> None:
+def _build(source: Path, library: Path, more: Sequence[str]) -> None:
     """Compile into a folder of its own and move the result into place, so that nobody sees half a library."""
     from torch.utils import cpp_extension  # imports setuptools: only when there is something to build
 
@@ -108,7 +111,7 @@ def _build(source: Path, library: Path) -> None:
         cpp_extension.load(
             f"unrolled_{source.stem}",
             [str(source)],
-            extra_cflags=_flags(),
+            extra_cflags=[*_flags(), *more],
             extra_ldflags=["-fopenmp"],
             build_directory=directory,
             is_python_module=False,

@@ -26,7 +26,13 @@ class _Pointer(ctypes.c_void_p):
 
 
 _TYPES = {"p": _Pointer, "i": ctypes.c_int64, "d": ctypes.c_double}
-_PARAMETERS = {"drop": "pppiidi", "largest": "ppiiipppi"}
+_PARAMETERS = {
+    "drop": "pppiidi",
+    "largest": "ppiiipppi",
+    "catch_up": "ppppppiii",
+    "adamw": "pppppppiiiddddddi",
+}
+AS_WRITTEN = ("-ffp-contract=off",)  # the compiler must not join a product and a sum that torch rounds one by one
 
 
 def passes(*tensors: Tensor) -> ctypes.CDLL | None:
@@ -52,7 +58,7 @@ def threads(elements: int) -> int:
 def library() -> ctypes.CDLL | None:
     """All the functions, built if that has not been done; None where they cannot be."""
     try:
-        functions = ctypes.CDLL(str(native.built(Path(__file__).with_suffix(".cpp"))))
+        functions = ctypes.CDLL(str(native.built(Path(__file__).with_suffix(".cpp"), more=AS_WRITTEN)))
     except native.FAILURES as error:
         log.info("The native passes cannot be built here (%s), so torch's operators run.", str(error).split("\n")[0])
         return None
