@@ -22,8 +22,9 @@ def imported(*arguments: str, given: str = "") -> set[str]:
 PLOTS_AND_CURVES = {"matplotlib", "tensorboard", "pandas", "scipy", "sklearn"}
 
 
-def test_the_help_of_compare_imports_nothing_that_compares() -> None:
-    found = imported("compare.py", "--help")
+@pytest.mark.parametrize("script", ["compare", "evaluate", "benchmark"])
+def test_help_imports_nothing_that_takes_long(script: str) -> None:
+    found = imported(f"{script}.py", "--help")
     assert "argparse" in found
     assert not found & {"torch", "pytorch_lightning", "hydra", *PLOTS_AND_CURVES}
 

@@ -1,29 +1,27 @@
-"""`python benchmark.py`: speeds as ratios, measured in one run."""
+"""`python benchmark.py`: speeds as ratios, measured in one run.
+
+Torch and what needs it are imported once the arguments are known to be right: `--help` does not wait for them.
+"""
 
 import argparse
 import json
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from unrolled.benchmarks import overhead, recurrences, start, threads
-from unrolled.benchmarks.timing import processor_clock
 from unrolled.console import plain_table
 from unrolled.files import write_atomically
-from unrolled.nn.engines.fused import version
 from unrolled.places import PROJECT
-from unrolled.train.environment import describe_environment
+
+if TYPE_CHECKING:
+    import torch
 
 WHAT = ("recurrences", "overhead", "start", "threads")
-SIZES = {"batch": 64, "features": 200, "hidden": 128, "proj": 64}
 PARTS = {  # what a row is, in microseconds a token
     "layer": "A dense chunk, forward and backward: microseconds a token",
     "unequal": "Documents of lognormal lengths, forward and backward: microseconds a token",
@@ -32,7 +30,7 @@ PARTS = {  # what a row is, in microseconds a token
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="benchmark.py",
         description="Speed of the recurrences against torch.nn (recurrences), of training against a bare loop "
@@ -42,28 +40,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="of the config, for overhead: model=gru data=reuters_r8")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--repetitions", type=int, default=5, help="rounds, of which the median counts (default 5)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
     parser.add_argument("--output", type=Path, help="a JSON file for the raw numbers")
     parser.add_argument(
         "--overhead-steps", type=int, default=40, help="training steps per round, for threads, too (default 40)"
     )
-    parser.add_argument(
-        "--spins", type=int, nargs="+", default=threads.SPINS, help="looks before a waiting thread sleeps, for threads"
-    )
+    parser.add_argument("--spins", type=int, nargs="+", help="looks before a waiting thread sleeps, for threads")
     parts = f"of {', '.join(PARTS)} (default: all)"
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART", help=parts)
-    parser.add_argument("--least", type=float, default=0.1, help="seconds a candidate runs in a round (default 0.1)")
     parser.add_argument(
         "--clock",
         choices=("cpu", "wall"),
         help="processor time of a thread, or the clock on the wall (default: cpu on one thread, wall on several)",
     )
-    for name, default in SIZES.items():
-        parser.add_argument(
-            f"--{name}", type=int, help=f"measure one size, not the table's; {default} if another is set"
-        )
-    given = parser.parse_intermixed_args(arguments)
+    return parser
 
+
+def main(arguments: Sequence[str]) -> None:
+    given = _parser().parse_intermixed_args(arguments)
+    import torch
+
+    from unrolled.benchmarks import overhead, start, threads
+    from unrolled.nn.engines.fused import version
+    from unrolled.train.environment import describe_environment
+
+    given.device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    given.spins = given.spins or threads.SPINS
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
     if given.what == "recurrences":
@@ -75,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = threads.measure(given.threads, given.overhead_steps, given.repetitions, given.spins)
         _show_threads(found)
     else:
+        from hydra import compose, initialize_config_dir
+
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
             fixed = ["name=overhead", "recipe=fixed", f"threads={given.threads}", "callbacks.progress_bar=null"]
             config = compose("config", [*fixed, *given.overrides])
@@ -92,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments_used = {name: value for name, value in vars(given).items() if name != "output"}
         text = json.dumps(
             {
-                "command": shlex.join(["python", "benchmark.py", *(sys.argv[1:] if arguments is None else arguments)]),
+                "command": shlex.join(["python", "benchmark.py", *arguments]),
                 "arguments": arguments_used,
                 "environment": environment,
                 "loops": version(),
@@ -104,17 +108,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_atomically(given.output, text + "\n")
 
 
-def _recurrences(given: argparse.Namespace, device: torch.device) -> dict[str, list[dict[str, Any]]]:
+def _recurrences(given: argparse.Namespace, device: "torch.device") -> dict[str, list[dict[str, Any]]]:
     """Measure the parts asked for, each with its table as soon as it is there."""
+    import torch
+
+    from unrolled.benchmarks import recurrences
+    from unrolled.benchmarks.timing import processor_clock
+    from unrolled.nn.engines.fused import version
+
     clock = given.clock or ("cpu" if given.threads == 1 and device.type == "cpu" else "wall")
     timer = processor_clock(given.threads) if clock == "cpu" else time.perf_counter
-    settings = recurrences.Settings(timer, given.repetitions, given.least, device=given.device)
+    settings = recurrences.Settings(timer, given.repetitions, device=given.device)
     few = recurrences.Settings(timer, max(given.repetitions // 2, 1), 0.0, 0, given.device)  # takes long
-    sizes = {name: getattr(given, name) or default for name, default in SIZES.items()}
     shapes = recurrences.SHAPES
-    if any(getattr(given, name) for name in SIZES):
-        shapes = recurrences.four_kinds(sizes["batch"], sizes["features"], sizes["hidden"], sizes["proj"])
-    some = shapes[4:8] or shapes
+    some = shapes[4:8]
     how = f"{given.threads} threads, {clock} time, median of {settings.rounds} rounds, {version()} loops"
     print(f"{how}; torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     found: dict[str, list[dict[str, Any]]] = {}
