@@ -181,7 +181,7 @@ def test_how_documents_are_shortened_is_a_setting_and_not_other_data(record, tmp
         record("lstm", 0, tokens / 100, config={"data": {"train": "a.csv", "max_tokens": tokens}}, data="csv")
     comparison = compare(find_runs([tmp_path]))
     assert [title for title, _ in comparison.sections()] == [""]
-    assert comparison.keys == ["data.max_tokens"]
+    assert comparison.keys == ["model", "data.max_tokens"], "the model, although it is the same in all"
     assert comparison.table.best.tolist() == [True, False]
 
 
@@ -253,7 +253,7 @@ def test_labels_are_short_and_tell_all_rows_apart(record, tmp_path) -> None:
     for rate, size, note in ((0.1, 8, "a"), (0.1, 16, "a"), (0.1, 16, "b"), (0.2, 8, "a"), (0.2, 16, "a")):
         record("lstm", 0, config={"optimizer": {"lr": rate}, "size": size, "note": note})
     labels = compare(find_runs([tmp_path])).table.label.tolist()
-    assert labels == ["size=8", "common settings", "note=b", "lr=0.2 size=8", "lr=0.2"]
+    assert labels == ["lstm size=8", "lstm", "lstm note=b", "lstm lr=0.2 size=8", "lstm lr=0.2"]
 
 
 def test_labels_leave_out_what_a_configuration_does_not_have(record, tmp_path) -> None:

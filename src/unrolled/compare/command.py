@@ -14,10 +14,10 @@ DESCRIPTION = """\
 Compare runs: one row per configuration, with mean ± standard deviation over its
 seeds and the folds of a cross-validation (data.fold=0,1,2).
 
-Columns are the settings in which the configurations differ, then accuracy, its
-distance from the linear baseline, parameters, speed, memory and time; the best
-of each column is marked. Runs on different data have a table each. Runs that
-failed or were interrupted are listed with their reason.
+Columns are the model and the settings in which the configurations differ, then
+accuracy, its distance from the linear baseline, parameters, speed, memory and
+time; the best of each column is marked. Runs on different data have a table
+each. Runs that failed or were interrupted are listed with their reason.
 """
 
 EXAMPLES = """\

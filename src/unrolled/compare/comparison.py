@@ -41,7 +41,7 @@ class Comparison:
     """
 
     table: pd.DataFrame
-    keys: list[str]  # the settings in which configurations of a section differ
+    keys: list[str]  # the model, and the settings in which configurations of a section differ
     not_ok: list[RunResult]  # failed, interrupted or unfinished runs
     notes: list[str]
 
@@ -80,7 +80,8 @@ def compare(
     differing = [key for key in settings if settings[key].nunique() > 1]
     if "model.cell" in differing and settings.groupby("model", dropna=False)["model.cell"].nunique().max() == 1:
         differing.remove("model.cell")  # it says again what the name of the model says
-    table["label"] = _labels(settings[differing]) if differing else [of[0].name for of in table.runs]
+    named = [key for key in settings if key in ("model", *differing)]
+    table["label"] = _labels(settings[named]) if differing else [of[0].name for of in table.runs]
     table["documents"] = table["section"] = _titles([of[0] for of in table.runs])
     if group is not None:
         groups = f"{group}=" + settings[group].fillna("-")
@@ -88,7 +89,8 @@ def compare(
         table["section"] = table.section if group == "data" and table.section.any() else told
     table = pd.concat([settings, table], axis="columns")
     sections = [_ranked(section.copy(), sort) for _, section in table.groupby("section", sort=False)]
-    keys = [key for key in differing if key != group and any(s[key].nunique(dropna=False) > 1 for s in sections)]
+    keys = [key for key in differing if any(s[key].nunique(dropna=False) > 1 for s in sections)]
+    keys = [key for key in dict.fromkeys(["model", *keys]) if key in settings and key != group]  # always which model
     table = pd.concat(sections).drop(columns=[key for key in settings if key not in keys])
     not_ok = [run for run in kept if run.status != "ok"] + [run for run in runs if run.status == "unreadable"]
     return Comparison(table, keys, not_ok, _notes(table))

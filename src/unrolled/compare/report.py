@@ -70,7 +70,8 @@ def print_table(comparison: Comparison, console: Console) -> None:
     mark, names = "[bold green]{}*[/]", len(comparison.keys)
     sections = [(title, texts(comparison, section, mark, escape)) for title, section in comparison.sections()]
     settings = [_rich("", shown.iloc[:, :names], names) for _, shown in sections]
-    in_short = names > 1 and any(natural_width(table, console) > console.width / 2 for table in settings)
+    several = sum(comparison.table[key].nunique(dropna=False) > 1 for key in comparison.keys) > 1
+    in_short = several and any(natural_width(table, console) > console.width / 2 for table in settings)
     if in_short:
         labels = [section.label.map(escape).rename("configuration") for _, section in comparison.sections()]
         sections = [
