@@ -1,16 +1,7 @@
 """Evaluate a run: python evaluate.py run=runs/latest. `--help` tells the rest."""
 
-from collections.abc import Sequence
-
 from unrolled.cli.terminal import run_script
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Import what takes a second or two where Ctrl-C is answered already."""
-    from unrolled.use.evaluate import main as evaluate
-
-    evaluate(arguments)
-
+from unrolled.use.evaluate import main
 
 if __name__ == "__main__":
     run_script(main)

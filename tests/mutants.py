@@ -46,6 +46,13 @@ CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
     Mutant(
+        "a UTF-8 file is read in the encoding that the run's own files have",
+        "use/predict.py",
+        "if not is_utf8(file, ",
+        "if is_utf8(file, ",
+        "tests/use/test_predict.py",
+    ),
+    Mutant(
         "a pair of tokens on both sides of a chunk's end is not counted",
         "use/predictor.py",
         "self._count(self._counts, self._waiting[:size], self._last)",

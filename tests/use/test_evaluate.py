@@ -11,10 +11,11 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
+from unrolled.data.sources.source import Notes
 from unrolled.errors import UserError
 from unrolled.train.predictions import load_predictions
 from unrolled.train.results import load_result
-from unrolled.use.evaluate import Evaluation, main
+from unrolled.use.evaluate import Evaluation, file_documents, main
 from unrolled.use.load import load_run
 
 NAMES = ["ham", "spam", "eggs", "never"]
@@ -44,14 +45,11 @@ def test_figures_agree_with_torchmetrics(evaluation) -> None:
     assert evaluation.calibration_error == pytest.approx(expected, abs=1e-6)
 
 
-def test_errors_and_confusions_come_worst_first(evaluation) -> None:
+def test_errors_come_worst_first(evaluation) -> None:
     errors = evaluation.confident_errors(50)
     assert len(errors) == (evaluation.predicted != evaluation.labels).sum()
     confidence = evaluation.confidence[errors]
     assert (np.diff(confidence) <= 0).all()
-    pairs = evaluation.frequent_confusions(100)
-    assert sum(count for _, _, count in pairs) == len(errors)
-    assert [count for *_, count in pairs] == sorted((count for *_, count in pairs), reverse=True)
 
 
 def test_a_run_evaluated_gives_the_accuracy_that_training_reported(trained, capsys) -> None:
@@ -87,6 +85,18 @@ def test_another_file_can_be_the_test_set(trained, tmp_path, capsys) -> None:
     assert figures["accuracy"] == pytest.approx(np.mean(predicted == [label for _, label in rows]))
 
 
+def test_a_file_without_the_columns_of_the_run_is_read_by_the_usual_names(trained, tmp_path) -> None:
+    run = load_run(trained)
+    of_csv = {"_target_": "unrolled.data.sources.files.CsvFiles", "bad_rows": "drop"}
+    run.model.data = {**of_csv, "text_column": "words", "label_column": "kind"}
+    for number, header in enumerate(["Text,Label,words", "kind,Label,words"]):
+        (file := tmp_path / f"{number}.csv").write_text(f"{header}\na,b,c\n,,\n")
+        documents = file_documents(run, {"data.test": str(file)}, Notes())
+        assert [(each.text, each.label) for each in documents] == [("c", ["b", "a"][number])]
+    (file := tmp_path / "usual.csv").write_text("Text,Label\na,b\n")
+    assert file_documents(run, {"data.test": str(file)}, Notes())[0][:2] == ("a", "b")
+
+
 def test_mistakes_are_user_errors(trained, tmp_path) -> None:
     (tmp_path / "other.csv").write_text("text,label\nsomething,unheard of\n")
     with pytest.raises(UserError, match="record 1 has the class 'unheard of', which the model does not know"):
@@ -98,7 +108,7 @@ def test_mistakes_are_user_errors(trained, tmp_path) -> None:
     with pytest.raises(UserError, match=r"data.text_column=a says how a file is read: name the file"):
         main([f"run={trained}", "data.text_column=a"])
     (tmp_path / "other.jsonl").write_text('{"text": "a", "label": "b"}\n')
-    with pytest.raises(UserError, match=r"data.delimiter: there is no such key"):
+    with pytest.raises(UserError, match=r"data.delimiter=;: the format jsonl has no such setting"):
         main([f"run={trained}", f"data.test={tmp_path / 'other.jsonl'}", "data.delimiter=;"])
     with pytest.raises(UserError, match=r"data.quoting=2: must be true or false"):
         main([f"run={trained}", f"data.test={tmp_path / 'other.csv'}", "data.quoting=2"])

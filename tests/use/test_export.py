@@ -110,5 +110,5 @@ def test_mistakes_are_user_errors(trained, tmp_path) -> None:
     with pytest.raises(UserError, match="chunk=0: a whole number"):
         main([f"run={trained}", "chunk=0"])
     shutil.rmtree(tmp_path)
-    with pytest.raises(UserError, match="is not a run"):
+    with pytest.raises(UserError, match="does not exist"):
         main([f"run={tmp_path}"])

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+import unrolled
 from unrolled.errors import UserError
 from unrolled.use.load import load_run
 
@@ -23,6 +24,11 @@ def change(run, **fields) -> None:
 def test_a_run_can_be_moved(copied) -> None:
     assert load_run(copied).checkpoint == copied / "checkpoints" / "best.ckpt"
     assert load_run(copied, "last").checkpoint.name == "last.ckpt"
+
+
+def test_a_loaded_model_says_what_it_is_in_one_line(trained) -> None:
+    said = repr(unrolled.load(trained))
+    assert said == f"<TextClassifier: lstmp of {trained}; 8 classes: acq, crude, earn, grain, interest, ...>"
 
 
 def test_an_unfinished_run_is_used_only_when_asked(copied) -> None:

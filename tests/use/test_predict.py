@@ -13,7 +13,7 @@ from tests.train.fresh_process import forked
 
 from unrolled import load
 from unrolled.errors import UserError
-from unrolled.use.predict import main
+from unrolled.use.predict import _refuse, main, reader_for
 
 TEXTS = ["oil prices, higher", 'a "quoted" bank', "", "wheat\nand maize"]
 TABLE = [("id", "text"), ("7", "oil prices rose"), ("8", "profit of 5 cts"), ("9", "naïve banks")]
@@ -98,7 +98,7 @@ def test_lines_go_through_a_pipe(trained) -> None:
         ('text,n\n"a,1\nb,2\n', [], r"record 1 \(line 2\) to line 3, column 'text': a quoted field is not closed"),
         ("text,n\na,1\n", ["encoding=klingon"], "^encoding=klingon is not a text encoding"),
         ("text,n\na,1\n", ["delimiter=ab"], "^delimiter must be one character other than a quote, or tab"),
-        ("text,n\na,1\n", ["header=maybe"], "header=maybe: choose true or false"),
+        ("text,n\na,1\n", ["header=maybe"], "header=maybe: must be true or false"),
         ("text,n\na,1\n", ["format=lines", "quoting=false"], "quoting=false: the format lines has no such setting"),
         ("text,n\na,1\n", ["format=lines", "text_column=2"], "text_column=2: plain lines have no columns"),
         ("text,n\na,1\n", ["output_format=parquet"], "output_format=parquet: choose one of csv, tsv, jsonl, lines"),
@@ -255,6 +255,48 @@ def test_a_column_that_the_run_knows_by_number_is_found_again(tmp_path) -> None:
     main([f"run={run}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.jsonl'}"])
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [record["predicted"] for record in records] == load(run).predict([text for _, text, _ in rows]).tolist()
+
+
+CSV = {"_target_": "unrolled.data.sources.files.CsvFiles", "text_column": None, "label_column": None}
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "file_in", "said"),
+    [
+        ("latin-1", "latin-1", ""),
+        ("latin-1", "utf-8", "latin-1"),
+        ("utf-16", "utf-8", "utf-16"),
+        ("utf-8", "utf-8", ""),
+    ],
+)
+def test_a_file_that_plainly_is_utf8_is_read_so_and_the_other_way_is_said(
+    tmp_path, capsys, trained_on, file_in, said
+) -> None:
+    (file := tmp_path / "in.csv").write_text("text,n\ncaf\xe9,1\n", encoding=file_in)
+    own = {**CSV, "encoding": trained_on}
+
+    def texts(**given: str) -> list[str]:
+        return [row.texts[0] for row in reader_for("csv", file, own, given).rows(file, _refuse)]
+
+    assert texts() == ["caf\xe9"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == bool(said)
+    if said:
+        assert "in.csv is read as utf-8, though the run's own are in " + said in lines[0]
+        assert lines[0].endswith(f"; encoding={said} reads it as {said}")
+    if said == "latin-1":
+        assert texts(encoding="latin-1") == ["caf\xc3\xa9"], "as it was asked for"
+        assert not capsys.readouterr().err
+
+
+def test_what_the_model_knows_nothing_of_is_counted(trained, tmp_path, capsys) -> None:
+    (tmp_path / "in.txt").write_text("oil prices\n\n \nqqqq zzzzq\nqqqq oil\n")
+    main([f"run={trained}", f"input={tmp_path / 'in.txt'}", f"output={tmp_path / 'out.txt'}"])
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert warnings == ["warning: documents whose class is a guess: 2 without a word, 1 with unknown words alone"]
+    (tmp_path / "in.txt").write_text("oil prices\n")
+    main([f"run={trained}", f"input={tmp_path / 'in.txt'}", f"output={tmp_path / 'out.txt'}"])
+    assert "guess" not in capsys.readouterr().err
 
 
 def test_the_input_is_not_overwritten(trained, table) -> None:

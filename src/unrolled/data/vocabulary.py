@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 PAD, UNK = "<pad>", "<unk>"
 SPECIALS = (PAD, UNK)
+UNKNOWN = 1  # the id of UNK
 
 
 class Vocabulary:
@@ -32,7 +33,7 @@ class Vocabulary:
 
     def lookup(self, tokens: Iterable[str]) -> list[int]:
         """The id of each token; 1 (``<unk>``) for one that is not known."""
-        return [self._ids.get(token, 1) for token in tokens]
+        return [self._ids.get(token, UNKNOWN) for token in tokens]
 
     def save(self, path: str | Path) -> None:
         """Write plain text, UTF-8, line n for id n; a backslash or line break in a token is written as an escape."""

@@ -7,36 +7,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from unrolled.arguments import counted, typed_values
 from unrolled.console import plain_table, say
-from unrolled.data.prepare import prepare
 from unrolled.data.readers.text_file import existing_file
 from unrolled.data.sources.build import build_source
 from unrolled.data.sources.files import CsvFiles, FileSource, JsonlFiles, ParquetFiles
-from unrolled.data.sources.source import SPLITS, Document, Notes, note_lines, numbered
+from unrolled.data.sources.source import Document, Notes, note_lines, numbered
 from unrolled.errors import UserError
 from unrolled.files import cache_directory, write_atomically
-from unrolled.train.confusions import draw_confusion_matrix
-from unrolled.train.predictions import save_predictions
 from unrolled.use.key_values import parse_key_values
-from unrolled.use.load import LoadedRun, load_run
-from unrolled.use.predict import format_by_ending
+from unrolled.use.predict import format_by_ending, reader_for
+
+if TYPE_CHECKING:
+    from unrolled.use.load import LoadedRun
 
 DESCRIPTION = """\
 Evaluate the model of a run with the run's own configuration: on its test set,
 or on a file of your own.
 
-Shows accuracy, precision, recall and F1 per class, calibration, the most
-frequent confusions and the most confident errors, and writes them with all
-predictions to a new directory inside the run's.
+Shows accuracy, precision, recall and F1 per class, calibration and the most
+confident errors, and writes them with the confusion matrix and all predictions
+to a new directory inside the run's.
 """
 
 KEYS = {
@@ -46,7 +44,7 @@ KEYS = {
     "data.label_column": "of that file: name or number from 1",
     "data.bad_rows": "stop or drop: rows that cannot be used, such as those without a label",
     "data.empty": "keep or drop: blank texts",
-    "data.encoding": "of that file, such as cp1252",
+    "data.encoding": "of that file, such as cp1252 (UTF-8 where it is that, otherwise as in the run)",
     "data.delimiter": "of a CSV file: one character, or tab",
     "data.quoting": "whether double quotes enclose fields of a CSV file: true or false",
     "data.header": "whether the first record of a CSV file names the columns: true or false",
@@ -63,6 +61,7 @@ examples:
 
 BINS = 15  # of the calibration error, as Guo et al. (2017) have it
 #: The sources that read the formats of files.
+OF_ROWS = ("empty", "bad_rows")  # the keys that say what becomes of rows, whatever the format
 SOURCES: dict[str, type[FileSource]] = {"csv": CsvFiles, "tsv": CsvFiles, "jsonl": JsonlFiles, "parquet": ParquetFiles}
 
 
@@ -87,6 +86,8 @@ class Evaluation:
     @property
     def confusions(self) -> NDArray[np.int64]:
         """[C, C] true class, predicted class."""
+        from sklearn.metrics import confusion_matrix
+
         counts: NDArray[np.int64] = confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
         return counts
 
@@ -96,6 +97,8 @@ class Evaluation:
 
     def per_class(self) -> list[dict[str, Any]]:
         """Precision, recall, F1 (0 where nothing was predicted or there) and documents of each class."""
+        from sklearn.metrics import precision_recall_fscore_support
+
         figures = precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.class_names)), zero_division=0
         )
@@ -107,6 +110,8 @@ class Evaluation:
     @property
     def macro_f1(self) -> float:
         """The mean F1 of the classes that occur, in the documents or the predictions (as torchmetrics has it)."""
+        from sklearn.metrics import f1_score
+
         return float(f1_score(self.labels, self.predicted, average="macro", zero_division=0))
 
     @property
@@ -125,13 +130,6 @@ class Evaluation:
         wrong = np.flatnonzero(self.predicted != self.labels)
         return [int(i) for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")][:count]]
 
-    def frequent_confusions(self, count: int) -> list[tuple[str, str, int]]:
-        """(true class, predicted class, documents), the most frequent first."""
-        counts = self.confusions * (1 - np.eye(len(self.class_names), dtype=np.int64))
-        order = np.argsort(-counts, axis=None, kind="stable")[:count]
-        pairs = [divmod(int(i), len(self.class_names)) for i in order]
-        return [(self.class_names[t], self.class_names[p], int(counts[t, p])) for t, p in pairs if counts[t, p]]
-
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("evaluate.py", description=DESCRIPTION, epilog=EXAMPLES)
@@ -141,6 +139,8 @@ def main(arguments: Sequence[str]) -> None:
     reading = [key for key in given if key.startswith("data.") and key != "data.test"]
     if reading and "data.test" not in given:
         raise UserError(f"{reading[0]}={given[reading[0]]} says how a file is read: name the file with data.test=, too")
+    from unrolled.use.load import load_run  # not at the top: it imports torch
+
     run = load_run(given["run"], given.get("checkpoint"), given.get("device"))
     notes = Notes()
     if "data.test" in given:
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"written to {directory}")
 
 
-def evaluate(run: LoadedRun, documents: Sequence[Document]) -> Evaluation:
+def evaluate(run: "LoadedRun", documents: Sequence[Document]) -> Evaluation:
     """Classify ``documents``. Raises UserError for a class that the model does not know."""
     names = [str(name) for name in run.model.classes_]
     index = {name: i for i, name in enumerate(names)}
@@ -171,8 +171,10 @@ def evaluate(run: LoadedRun, documents: Sequence[Document]) -> Evaluation:
     return Evaluation(names, labels, run.model.predict_proba(document.text for document in documents))
 
 
-def own_documents(run: LoadedRun, notes: Notes) -> list[Document]:
+def own_documents(run: "LoadedRun", notes: Notes) -> list[Document]:
     """The documents of the run's own test set, by record number. Raises UserError where the data have changed since."""
+    from unrolled.data.prepare import prepare
+
     data = run.config.data
     prepared = prepare(data, run.config.text, run.config.seed)
     if prepared.vocabulary.tokens != run.model.vocabulary.tokens:
@@ -187,32 +189,34 @@ def own_documents(run: LoadedRun, notes: Notes) -> list[Document]:
     return [document for document in numbered(source.documents(split, notes)) if document.record in wanted]
 
 
-def file_documents(run: LoadedRun, given: dict[str, str], notes: Notes) -> list[Document]:
+def file_documents(run: "LoadedRun", given: dict[str, str], notes: Notes) -> list[Document]:
     """The documents of the file ``given["data.test"]``, read as the run read its own files; ``notes`` what is left out.
 
     Raises UserError where the file cannot be read, or a key of ``given`` is not one of its format.
     """
-    path = given["data.test"]
-    source_class = SOURCES.get(format_by_ending(path) or "")
+    path, own = given["data.test"], run.model.data
+    form = format_by_ending(path) or ""
+    source_class = SOURCES.get(form)
     if source_class is None:
         raise UserError(f"data.test={path}: the ending does not tell the format; give a {', '.join(SOURCES)} file")
-    settings: dict[str, Any] = {}
-    own = run.config.data.source
-    if own["_target_"].endswith(f".{source_class.__name__}"):
-        settings = {key: value for key, value in own.items() if key not in ("_target_", *SPLITS, "group_column")}
-    for key, value in given.items():
-        if key.startswith("data.") and key != "data.test":
-            flags: dict[str, Any] = {"true": True, "false": False}
-            settings[key.removeprefix("data.")] = int(value) if value.isdigit() else flags.get(value.lower(), value)
-    typed = typed_values("data", source_class, settings)
-    documents = list(source_class(train=str(existing_file(path, "data.test")), **typed).documents("train", notes))
+    of_rows = {key: given.get(f"data.{key}", own.get(key)) for key in OF_ROWS if f"data.{key}" in given or key in own}
+    file = existing_file(path, "data.test")
+    source = source_class(train=str(file), **typed_values("data", source_class, of_rows))
+    reading = {key.removeprefix("data."): value for key, value in given.items() if key.startswith("data.")}
+    for key in ("test", *OF_ROWS):
+        reading.pop(key, None)
+    source.reader = reader_for(form, file, own, reading, labelled=True, prefix="data.")
+    documents = list(source.documents("train", notes))
     if not documents:
         raise UserError(f"data.test={path}: there is no document in it that can be classified")
     return documents
 
 
-def save(run: LoadedRun, evaluation: Evaluation, documents: Sequence[Document], name: str) -> Path:
+def save(run: "LoadedRun", evaluation: Evaluation, documents: Sequence[Document], name: str) -> Path:
     """Write the figures, every prediction, the confusion matrix and all errors to a new directory in the run's."""
+    from unrolled.train.confusions import draw_confusion_matrix
+    from unrolled.train.predictions import save_predictions
+
     moment = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")
     directory = run.result.directory / "evaluations" / f"{moment}_{name}"
     directory.mkdir(parents=True)
@@ -242,7 +246,7 @@ def save(run: LoadedRun, evaluation: Evaluation, documents: Sequence[Document], 
 
 
 def show(
-    run: LoadedRun, evaluation: Evaluation, documents: Sequence[Document], name: str, errors: int, console: Console
+    run: "LoadedRun", evaluation: Evaluation, documents: Sequence[Document], name: str, errors: int, console: Console
 ) -> None:
     """Print the figures, class by class, and where the model is wrong."""
     say(
@@ -256,10 +260,6 @@ def show(
         shares = (f"{100 * row[key]:.2f}" for key in ("precision", "recall", "f1"))
         rows.append((escape(row["class"]), *shares, f"{row['documents']:,}"))
     console.print(plain_table(("class", "precision", "recall", "F1", "documents"), rows))
-    if confusions := evaluation.frequent_confusions(5):
-        console.print("\nMost frequent confusions:")
-        for true, predicted, count in confusions:
-            say(console, f"  {count:5,} x {true} taken for {predicted}")
     if worst := evaluation.confident_errors(errors):
         console.print("\nMost confident errors:")
         for i in worst:

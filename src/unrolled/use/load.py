@@ -74,6 +74,7 @@ def load_run(run: str | Path, checkpoint: str | None = None, device: str | torch
         valid.tbptt.carry,
         result.config.get("data", {}),
         linear,
+        f"{result.model or result.name} of {result.directory}",
     )
     return LoadedRun(result, valid, path, model)
 

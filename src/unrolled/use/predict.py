@@ -1,6 +1,7 @@
 """Classifies the texts of a file or a pipe: `python predict.py run=<directory> input=<file> output=<file>`."""
 
 import argparse
+import codecs
 import sys
 import time
 from collections import deque
@@ -11,14 +12,14 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.arguments import counted
+from unrolled.arguments import counted, typed_values
 from unrolled.data.readers.columns import Columns
 from unrolled.data.readers.csv_reader import CsvReader
 from unrolled.data.readers.jsonl_reader import JsonlReader
 from unrolled.data.readers.lines_reader import LinesReader
 from unrolled.data.readers.parquet_reader import ParquetReader
 from unrolled.data.readers.reader import Place, Reader
-from unrolled.data.readers.text_file import STANDARD_INPUT, existing_file
+from unrolled.data.readers.text_file import STANDARD_INPUT, existing_file, is_utf8
 from unrolled.errors import UserError
 from unrolled.use.key_values import parse_key_values
 from unrolled.use.output import Writer, opened_output
@@ -58,13 +59,15 @@ KEYS = {
     "format": f"of the input where its name does not tell: {', '.join(READERS)} (lines for standard input)",
     "output_format": "of the output (as its name tells, otherwise as the input)",
     "text_column": "name or number from 1 of the column with the text (as in the run, or a common name such as text)",
-    "encoding": "of the input, such as cp1252 (as in the run, or what is found: UTF-8, UTF-16 or UTF-32)",
+    "encoding": "of the input, such as cp1252 (UTF-8 where it is that, otherwise as in the run, or UTF-16 or UTF-32)",
     "delimiter": "of a CSV file: one character, or tab (as in the run, or what is found)",
     "quoting": "whether double quotes enclose fields of a CSV file: true or false (as in the run, or true)",
     "header": "whether the first record of a CSV file names the columns: true or false (as in the run, or true)",
     "checkpoint": "best, last or a file (the weights that the run has tested)",
     "device": "cpu or cuda (a GPU where there is one)",
 }
+
+READING = ("text_column", "encoding", "delimiter", "quoting", "header")  # the keys that say how the input is read
 
 EXAMPLES = """\
 examples:
@@ -92,12 +95,15 @@ def main(arguments: Sequence[str]) -> None:
     if options.top is not None and not 1 <= options.top <= len(model.classes_):
         raise UserError(f"--top {options.top}: choose from 1 to {len(model.classes_)}, the number of classes")
     began = time.perf_counter()
-    reader = reader_for(form, given, model)
+    reader = reader_for(form, file, model.data, {key: given[key] for key in READING if key in given})
     with opened_output(target) as out:
         count = _classify(model, reader, file, out, out_form, options)
         if not count:
             raise UserError(f"input={source} is empty: there is no text to classify")
     seconds = time.perf_counter() - began
+    if model.blank or model.unknown:
+        unknown = f"{model.blank:,} without a word, {model.unknown:,} with unknown words alone"
+        sys.stderr.write(f"warning: documents whose class is a guess: {unknown}\n")
     sys.stderr.write(
         f"{counted(count, 'document')}, {model.tokens_read:,} tokens in {seconds:.1f} s: "
         f"{count / seconds:,.0f} documents/s, {model.tokens_read / seconds:,.0f} tokens/s\n"
@@ -130,33 +136,55 @@ def _ending(name: str) -> str:
     return Path(name.removesuffix(".gz")).suffix
 
 
-def reader_for(form: str, given: Mapping[str, str], model: "TextClassifier") -> Reader:
-    """The reader of the input: as the command line says, otherwise as the run read files of the same format."""
-    kind = READERS[form]
-    own = model.data
-    settings: dict[str, Any] = {}
-    if str(own.get("_target_")).rpartition(".")[2] == kind.__name__.replace("Reader", "Files"):
-        settings = {key: own[key] for key in kind.setting_names() if key in own}
+def reader_for(
+    form: str, file: Path, own: Mapping[str, Any], given: Mapping[str, str], labelled: bool = False, prefix: str = ""
+) -> Reader:
+    """The reader of ``file``, which is no file of the run: as ``given`` says, otherwise as the run read its own.
+
+    form: of ``READERS``; own: the run's settings of its data; labelled: whether the class is read, too; prefix: before
+    the names of keys in messages. The names of the run's columns are looked for in a file of any format, and common
+    names where they are not there; numbers of columns and settings of a reader hold for a file of the run's own format.
+    """
+    kind, column_keys = READERS[form], ("text_column", "label_column")[: 1 + labelled]
+    same = str(own.get("_target_")).rpartition(".")[2] == kind.__name__.replace("Reader", "Files")
+    settings = {key: own[key] for key in kind.setting_names() if same and key in own}
+    columns = {key: own[key] for key in column_keys if same and isinstance(own.get(key), int)}
     if form == "tsv":
         settings["delimiter"] = "tab"
-    for key in ("encoding", "delimiter", "quoting", "header"):
-        if key in given:
-            if key not in kind.setting_names():
-                raise UserError(f"{key}={given[key]}: the format {form} has no such setting; leave it out")
-            settings[key] = _flag(key, given[key]) if key in ("quoting", "header") else given[key]
-    asked = given.get("text_column")
-    trained = own.get("text_column")
-    usual = tuple(name for name in (trained if isinstance(trained, list) else [trained]) if isinstance(name, str))
-    text = int(asked) if asked is not None and asked.isdigit() else asked
-    if text is None and settings and isinstance(trained, int):
-        text = trained  # a file of the run's own format: the column with the same number
-    return kind(Columns(text, labelled=False, usual=usual, prefix=""), **settings)
+    if settings.get("encoding") is not None and "encoding" not in given:
+        settings["encoding"] = _encoding(file, settings["encoding"], prefix)
+    for key, value in given.items():
+        if key in column_keys:
+            columns[key] = int(value) if value.isdigit() else value
+        elif key in kind.setting_names():
+            settings[key] = {"true": True, "false": False}.get(value.lower(), value)
+        else:
+            raise UserError(f"{prefix}{key}={value}: the format {form} has no such setting; leave it out")
+    texts, label = own.get("text_column"), own.get("label_column")
+    usual = tuple(name for name in (texts if isinstance(texts, list) else [texts]) if isinstance(name, str))
+    wanted = Columns(
+        columns.get("text_column"),
+        columns.get("label_column"),
+        labelled=labelled,
+        usual=usual,
+        usual_label=label if isinstance(label, str) else None,
+        prefix=prefix,
+    )
+    return kind(wanted, **typed_values(prefix.rstrip("."), kind, settings))
 
 
-def _flag(key: str, value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise UserError(f"{key}={value}: choose true or false")
-    return value.lower() == "true"
+def _encoding(file: Path, trained: str, prefix: str) -> str:
+    """The encoding of ``file``: that of the run's own files, ``trained``, unless it plainly is UTF-8."""
+    used, other = trained, "utf-8"
+    if codecs.lookup(trained).name.startswith("utf-8"):
+        return trained
+    if file.is_file():  # a pipe can be read only once
+        if not is_utf8(file, but_ascii="a".encode(trained) == b"a"):
+            return trained
+        used, other = other, used
+    own = f"as the run's own files are in {trained}" if used == trained else f"though the run's own are in {trained}"
+    sys.stderr.write(f"{file} is read as {used}, {own}; {prefix}encoding={other} reads it as {other}\n")
+    return used
 
 
 def _refuse(place: Place, kind: str, message: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolled.data.corpus import TokenCorpus
 from unrolled.data.tokenizer import Tokenizer
-from unrolled.data.vocabulary import Vocabulary
+from unrolled.data.vocabulary import UNKNOWN, Vocabulary
 from unrolled.errors import UserError
 from unrolled.linear import LinearModel, count_features
 from unrolled.nn.network import Network
@@ -36,7 +36,8 @@ class TextClassifier:
 
     Attributes:
         classes_: [C] names of the classes, the order of the columns of ``predict_proba``.
-        tokens_read: by predict, predict_proba and iter_proba, for throughput.
+        tokens_read: by predict, predict_proba and iter_proba, for throughput; likewise ``blank``, the texts without any
+            token, and ``unknown``, those with no token that the vocabulary has.
     """
 
     network: Network | None  # None: the linear model classifies alone
@@ -50,14 +51,19 @@ class TextClassifier:
     carry: bool = True  # whether a chunk goes on with the state of the one before
     data: Mapping[str, Any] = field(default_factory=dict)  # the run's settings, by which further files are read
     linear: LinearModel | None = None  # that a network with a wide path is mixed with
+    origin: str = "built here"  # the model's name and its run, for repr
 
     def __post_init__(self) -> None:
         if self.network is not None:
             self.network.eval()
         self.truncation = Truncation(carry=self.carry)
         self.classes_ = np.array(list(self.class_names), dtype=str)
-        self.tokens_read = 0
+        self.tokens_read = self.blank = self.unknown = 0
         self._table = np.arange(len(self.vocabulary), dtype=np.int32)
+
+    def __repr__(self) -> str:
+        names = [*self.class_names[:5], *["..."] * (len(self.class_names) > 5)]
+        return f"<TextClassifier: {self.origin}; {len(self.class_names)} classes: {', '.join(names)}>"
 
     def predict(self, texts: Iterable[str]) -> NDArray[Any]:
         """The class of each text, [N] names. Raises UserError for a single string in place of several texts."""
@@ -81,8 +87,10 @@ class TextClassifier:
         for position, text in enumerate(texts):
             if not isinstance(text, str):
                 raise UserError(f"texts[{position}] is {text!r:.40}, not a string; leave it out, or give an empty one")
-            window.append(self.encode(text))
-            tokens += len(window[-1])
+            window.append(ids := self.encode(text))
+            tokens += len(ids)
+            self.blank += not len(ids)
+            self.unknown += bool(len(ids)) and not (ids != UNKNOWN).any()
             if len(window) >= WINDOW_DOCUMENTS or tokens >= WINDOW_TOKENS:
                 yield from self._read(window)
                 window, tokens = [], 0

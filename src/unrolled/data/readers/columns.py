@@ -30,6 +30,7 @@ class Columns:
     group: Any = None  # name or number from 1 of the column whose value documents of one group share; None: no groups
     labelled: bool = True  # whether a class is needed; prediction does without
     usual: tuple[str, ...] = ()  # columns of text to take, where none is asked for and all of these are there
+    usual_label: str | None = None  # the column of the class to take, where none is asked for and this is there
     prefix: str = "data."  # what stands before the names of keys in messages: nothing on predict.py's command line
 
     def __post_init__(self) -> None:
@@ -56,13 +57,15 @@ class Columns:
         Raises:
             UserError: no such column, several of that name, or none that looks like it.
         """
-        text, label = self.text, None
+        text, asked, label = self.text, self.label, None
         if text is None and self.usual and all(names.count(name) == 1 for name in self.usual):
             text = self.usual
-        if longest is not None and len(names) == 2 and text is None and self.label is None:
+        if asked is None and names.count(self.usual_label) == 1:
+            asked = self.usual_label
+        if longest is not None and len(names) == 2 and text is None and asked is None:
             return [longest], 1 - longest
-        if self.label is not None:
-            label = self._index(names, self.label, "label_column", where)
+        if asked is not None:
+            label = self._index(names, asked, "label_column", where)
         texts = None
         if text is not None:
             texts = [self._index(names, column, "text_column", where) for column in _listed(text)]

@@ -98,6 +98,22 @@ def find_encoding(sample: bytes) -> str:
     return "utf-8"
 
 
+def is_utf8(file: Path, but_ascii: bool = False) -> bool:
+    """Whether a whole file is text in UTF-8; ``but_ascii``: and not in ASCII alone, which most encodings share."""
+    decoder, beyond = codecs.getincrementaldecoder("utf-8")(), not but_ascii
+    with reading(file) as stream:
+        try:
+            while piece := stream.read(1 << 20):
+                text = decoder.decode(piece)
+                if "\0" in text:
+                    return False
+                beyond = beyond or not text.isascii()
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return beyond
+
+
 def check_encoding(encoding: str | None, prefix: str = "data.") -> None:
     """Refuse an encoding that Python does not have; ``prefix``: what stands before the key in the message."""
     if encoding is not None:
