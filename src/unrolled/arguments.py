@@ -90,9 +90,10 @@ def quoted(value: str | Path) -> str:
     return f"'{text}'"
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 document``, ``1,234 documents``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def counted(number: float, noun: str, form: str = ",") -> str:
+    """``1 document``, ``1,234 documents``; ``form``: how the number is written."""
+    text = f"{number:{form}}"
+    return f"{text} {noun}" + ("" if text == "1" else "s")
 
 
 # ---- values and the signature that they are for ----------------------------------------------------------------------

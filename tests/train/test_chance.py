@@ -30,3 +30,15 @@ def test_a_better_one_is_not() -> None:
 
 def test_training_that_never_left_the_commonest_class_is_said() -> None:
     assert warning([1, 1, 1, 1, 0], 0.75, 0.75) is not None
+
+
+def test_a_network_that_adds_nothing_to_the_linear_model_is_said() -> None:
+    history = [{"val/accuracy": 0.9}]
+    mixed = LABELS, np.array([1, 1, 1, 1, 0]), VALID, history, NAMES
+    said = chance_warning(*mixed, alone=0.6)
+    assert said is not None
+    assert (
+        "the linear model's: the network's own test accuracy is 60.00 %, and always answering spam gives 60.00 %"
+        in said
+    )
+    assert chance_warning(*mixed, alone=0.8) is None

@@ -40,7 +40,7 @@ def test_a_run_is_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_is_no_run_says_so(tmp_path) -> None:
-    with pytest.raises(UserError, match="is not a run"):
+    with pytest.raises(UserError, match="does not exist"):
         load_result("~nobody-of-this-name/run")
     with pytest.raises(UserError, match="is not a run"):
         load_result(tmp_path)

@@ -1,11 +1,12 @@
 """Checks and corrections of the command line of `train.py`, made before Hydra reads it."""
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from unrolled.arguments import quoted
-from unrolled.cli.conf import choices, default_choices
+from unrolled.arguments import nearest, quoted
+from unrolled.cli.conf import choices, default_choices, existing_keys
 from unrolled.errors import UserError
 
 FILE_KEYS = ("data.", "text.", "resume", "output_dir")  # begin the keys whose values are names of files and columns
@@ -16,14 +17,18 @@ HYDRAS_OPTIONS = (
 NONE = "none"  # the choice of a group that stands for `group=null`
 
 
-def check_options(arguments: Sequence[str]) -> None:
-    """Raise UserError for a setting with dashes before it, as ``--dry-run``."""
-    for text in arguments:
+def check_options(arguments: Sequence[str], conf: Path) -> None:
+    """Raise UserError for a setting with dashes before it, as ``--dry-run`` or ``--epochs 3``."""
+    for text, after in zip(arguments, [*arguments[1:], ""], strict=True):
         option, equals, value = text.partition("=")
         if option.startswith("--") and option not in HYDRAS_OPTIONS:
             name = option[2:].replace("-", "_")
-            meant = f"{name}={value if equals else 'true' if name == 'dry_run' else 'VALUE'}"
-            raise UserError(f"{text}: there is no such option; settings have no dashes before them, as in {meant}")
+            if not equals:
+                value = "true" if name == "dry_run" else after if re.fullmatch("[^-=][^=]*", after) else "VALUE"
+            key = next(iter(nearest(name, existing_keys(conf, []))), name)
+            raise UserError(
+                f"{text}: there is no such option; settings have no dashes before them, as in {key}={value}"
+            )
 
 
 def check_output_dir(arguments: Sequence[str], project: Path) -> None:
@@ -78,7 +83,9 @@ def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
         group, _, value = text.partition("=")
         if group in defaults and value.endswith(".yaml"):
             raise UserError(f"{text}: a choice is named without .yaml; did you mean {text.removesuffix('.yaml')}?")
-        if value != "null" or group not in defaults:
+        if group in defaults and re.fullmatch(r"[\d.]+|true|false", value):
+            found.append(f"{group}='{value}'")  # or Hydra, which knows texts as choices only, ends in a traceback
+        elif value != "null" or group not in defaults:
             found.append(text)
         elif NONE in (names := choices(conf, group)):
             found.append(f"{group}={NONE}")

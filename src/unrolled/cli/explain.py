@@ -18,8 +18,8 @@ def explained(error: Exception, arguments: Sequence[str], conf: Path) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         close = get_close_matches(name, error.options, n=1)
-        hint = f"did you mean {group}={close[0]}? " if close else ""
-        return f"{group}={name}: there is no such choice; {hint}There are {', '.join(error.options)}"
+        hint = f"did you mean {group}={close[0]}? There" if close else "there"
+        return f"{group}={name}: there is no such choice; {hint} are {', '.join(error.options)}"
     several = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
     if several is not None:
         key, _, value = several[1].partition("=")

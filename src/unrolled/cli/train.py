@@ -34,7 +34,7 @@ def train_command(conf: Path) -> None:
     os.environ[PROJECT_VARIABLE] = str(conf.parent)
     arguments = sys.argv[1:]
     try:
-        check_options(arguments)
+        check_options(arguments, conf)
         check_output_dir(arguments, conf.parent)
         arguments = without_null_choices(quote_names(arguments), conf)
         sys.argv[1:] = _arguments_of_this_process(arguments)

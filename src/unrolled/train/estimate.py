@@ -8,6 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ProgressBar
 
+from unrolled.arguments import counted
 from unrolled.config import Config
 from unrolled.tbptt.datamodule import DocumentsDataModule
 from unrolled.tbptt.loader import ListLoader
@@ -45,9 +46,9 @@ class Estimate:
     seconds: float  # of an epoch
 
     def __str__(self) -> str:
-        epochs = f"{self.epochs:.3g} epoch" + ("" if self.epochs == 1 else "s")
         return (
-            f"training will take at most about {duration(self.epochs * self.seconds)} ({epochs}, "
+            f"training will take at most about {duration(self.epochs * self.seconds)} "
+            f"({counted(self.epochs, 'epoch', '.3g')}, "
             f"{_count(self.tokens)} tokens each, at {self.tokens / self.seconds:,.0f} tokens/s; validation comes "
             "on top)"
         )

@@ -29,7 +29,7 @@ from unrolled.train.devices import global_rank, launch_processes
 from unrolled.train.environment import describe_environment
 from unrolled.train.predictions import save_predictions
 from unrolled.train.preparation import build_and_show, count_all_parameters, prepare_and_decide, with_baseline
-from unrolled.train.results import LINEAR_FILE, TOKENIZER_FILE, VOCABULARY_FILE, RunResult
+from unrolled.train.results import LINEAR_FILE, NETWORK_ALONE, TOKENIZER_FILE, VOCABULARY_FILE, RunResult
 from unrolled.train.resume_files import checkpoint_to_resume
 
 HPARAMS = (
@@ -135,5 +135,7 @@ def _fit_network(
         best, last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
         result.best_checkpoint = result.relative(best) if best.is_file() else None
         result.last_checkpoint = result.relative(last) if last.is_file() else None
-    test = model.test_predictions
-    return chance_warning(test["labels"], test["predicted"], prepared.valid.labels, history.rows, prepared.labels)
+    test, alone = model.test_predictions, result.metrics.get(NETWORK_ALONE)
+    return chance_warning(
+        test["labels"], test["predicted"], prepared.valid.labels, history.rows, prepared.labels, alone
+    )

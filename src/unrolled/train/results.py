@@ -124,9 +124,9 @@ def load_result(path: str | Path) -> RunResult:
     try:
         content = json.loads(file.read_text())
     except FileNotFoundError:
+        wrong = f"is not a run: it has no {RESULTS_FILE}" if directory.is_dir() else "does not exist"
         raise UserError(
-            f"{directory} is not a run: it has no {RESULTS_FILE}; name the directory of one run, such as "
-            "runs/<name>/<time>, or runs/latest"
+            f"{directory} {wrong}; name the directory of one run, such as runs/<name>/<time>, or runs/latest"
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); the run has to be repeated") from error

@@ -40,9 +40,10 @@ def test_after_the_first_seconds_the_longest_time_is_foretold(
     valid.schedule = DocumentsSchedule(make_corpus([10] * 3), 1, 4)
     with caplog.at_level("INFO"):
         make_trainer([ProgressBar(first_seconds=2.0, file=io.StringIO())], max_epochs=60).fit(tiny, train, valid)
+        make_trainer([ProgressBar(first_seconds=8.0, file=io.StringIO())], max_epochs=1).fit(tiny, train, valid)
     minutes = (60 - 2 / 5) * (100 + 30 / 3) * 2 / 11 / 60  # two batches are done by then
     assert f"at most about {minutes:.2g} min (59.6 epochs to go)" in caplog.text
-    assert caplog.text.count("at most about") == 1
+    assert caplog.text.count("at most about") == 1, "after the last batch nothing is left to foretell"
 
 
 def test_on_a_terminal_there_is_a_bar(tiny, batches, make_trainer) -> None:

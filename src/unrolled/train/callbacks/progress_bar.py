@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 
+from unrolled.arguments import counted
 from unrolled.train.columns import clock, duration
 
 log = logging.getLogger(__name__)
@@ -141,12 +142,12 @@ class ProgressBar(RichProgressBar):
             return
         self._foretold, total = True, self._total(trainer)
         train, valid = (getattr(each, "schedule", None) for each in (trainer.train_dataloader, trainer.val_dataloaders))
-        if total is None or train is None or not trainer.is_global_zero:
+        if total is None or total <= self._batches or train is None or not trainer.is_global_zero:
             return
         epochs = (total - self._batches) / len(train)
         read = train.corpus.lengths.sum() + (0 if valid is None else valid.corpus.lengths.sum() / 3)
         whole = duration(epochs * read / trainer.world_size * seconds / self._first_tokens)
-        log.info("Training will take at most about %s (%.3g epochs to go).", whole, epochs)
+        log.info("Training will take at most about %s (%s to go).", whole, counted(epochs, "epoch", ".3g"))
 
     def _total(self, trainer: pl.Trainer) -> int | None:
         """Batches in the whole training, or None where nobody knows."""
