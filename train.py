@@ -5,7 +5,10 @@
 
 from pathlib import Path
 
-from unrolled.cli.train import train_command
+from unrolled.cli.terminal import interruptible
 
 if __name__ == "__main__":
-    train_command(Path(__file__).resolve().parent / "conf")
+    with interruptible("interrupted before a run had begun: give the same command again"):
+        from unrolled.cli.train import train_command
+
+        train_command(Path(__file__).resolve().parent / "conf")

@@ -1,6 +1,7 @@
 """train.py: mistakes in one sentence, exit status 2."""
 
 import logging
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,35 @@ def test_a_wrong_value_is_refused_before_torch_is_imported_and_leaves_no_directo
     status, error = run_here([*arguments, f"output_dir={tmp_path}"], capsys, monkeypatch)
     assert status == 2
     assert error.startswith(f"error: {said}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_before_a_run_has_begun_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(config: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unrolled.config.check_early", interrupted)
+    monkeypatch.setattr("sys.argv", ["train.py", f"output_dir={tmp_path}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv(PROJECT_VARIABLE, str(ROOT))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+    finally:
+        logging.disable(logging.NOTSET)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted before a run had begun: give the same command again\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("argument", ["sead=3", "model=lstm,gruu"])
+def test_a_sweep_that_is_refused_leaves_no_directory(
+    argument: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, error = run_here(["-m", "seed=0,1", argument, f"output_dir={tmp_path}"], capsys, monkeypatch)
+    assert (status, error.count("\n")) == (2, 1)
     assert not list(tmp_path.iterdir())
 
 

@@ -3,21 +3,31 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from unrolled.errors import UserError
 
 
+@contextmanager
+def interruptible(said: str = "interrupted") -> Iterator[None]:
+    """Inside, Ctrl-C ends the process with one line and status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{said}\n")
+        raise SystemExit(130) from None
+
+
 def run_script(main: Callable[[Sequence[str]], None]) -> None:
     """Call ``main`` with the command line; a UserError becomes one message and exit status 2, Ctrl-C status 130."""
     try:
-        main(sys.argv[1:])
+        with interruptible():
+            main(sys.argv[1:])
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader, such as `head`, has gone
         sys.stderr.close()  # or Python complains about standard output at exit
         raise SystemExit(0) from None

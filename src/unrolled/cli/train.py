@@ -48,11 +48,11 @@ def train_command(conf: Path) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(run_task)()
     except (HydraException, OmegaConfBaseException) as error:
+        if {"-m", "--multirun"} & set(arguments):
+            remove_empty_sweep()
         if in_full:
             raise
         stop(UserError(explained(error, arguments, conf)))
-    except KeyboardInterrupt:  # before the run itself has begun, which answers with more than a status
-        sys.exit(130)
     except ValueError as error:
         if "No trials are completed" not in str(error):  # what optuna says when it has nothing to choose from
             raise
@@ -77,6 +77,11 @@ def run_task(config: "DictConfig") -> float | None:
         from unrolled.train.sweep import run_job
 
         value = train(config) if alone else run_job(train, config)
+    except KeyboardInterrupt:  # before the run itself has begun, which answers with the command that resumes it
+        logging.disable(logging.INFO)  # or torch, half imported, says goodbye in three lines
+        if alone:
+            remove_traces()
+        raise
     except UserError as error:
         write_to_log(error)
         remove_traces()
@@ -120,3 +125,14 @@ def remove_traces() -> None:
     with suppress(OSError):  # other files are there
         directory.rmdir()
         directory.parent.rmdir()
+
+
+def remove_empty_sweep() -> None:
+    """Remove the directory of a sweep whose command was refused, before its first job."""
+    from unrolled.compare.sweep_summary import SweepSummary
+
+    directory = Path(SweepSummary.directory or "")
+    if [file.name for file in directory.glob("*")] == ["multirun.yaml"]:
+        shutil.rmtree(directory)
+        with suppress(OSError):  # there are other sweeps
+            directory.parent.rmdir()

@@ -4,10 +4,10 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from unrolled.arguments import counted
@@ -25,6 +25,8 @@ EXTRAS = {  # plugin of Hydra -> optional dependency of this project that brings
 class SweepSummary(Callback):
     """Hydra callback that prints a table of all runs of a sweep; exit status 1 if a job failed."""
 
+    directory: ClassVar[str | None] = None  # of the sweep of this process, once it has begun
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Stop with one message if the chosen launcher or sweeper is not installed."""
         for part in ("launcher", "sweeper"):
@@ -40,6 +42,7 @@ class SweepSummary(Callback):
                         f"`pip install -e '.[{extra}]'`\n"
                     )
                     raise SystemExit(2) from None
+        type(self).directory = OmegaConf.select(config, "hydra.sweep.dir")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         notes = read_notes(Path(config.hydra.sweep.dir))
