@@ -133,10 +133,9 @@ def _ours(
     import warnings
 
     import pytorch_lightning as pl
-    from pytorch_lightning.loggers import TensorBoardLogger
 
-    from unrolled.train.build import build, build_classifier
-    from unrolled.train.callbacks.speed import Speed
+    from unrolled.benchmarks.overhead import train_on
+    from unrolled.train.build import build_classifier
 
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -149,21 +148,7 @@ def _ours(
         def on_train_batch_end(self, *_: Any) -> None:
             ended.append(time.perf_counter())
 
-    with tempfile.TemporaryDirectory() as directory:
-        callbacks = [build(key, value) for key, value in config.callbacks.items() if value is not None]
-        trainer = build(
-            "trainer",
-            config.trainer,
-            callbacks=[*callbacks, Speed(), Clock()],
-            logger=TensorBoardLogger(Path(directory), default_hp_metric=False),
-            max_steps=len(given),
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-        )
-        loader = torch.utils.data.DataLoader(given, batch_size=None)
-        trainer.fit(build_classifier(valid, prepared), train_dataloaders=loader)
+    train_on(given, config, build_classifier(valid, prepared), Clock())
     return ended[-1] - ended[WARM_UP - 1]
 
 

@@ -1,6 +1,5 @@
 """What is left when recurrence is taken away."""
 
-import pytest
 import torch
 
 from unrolled.nn.layer import OneDirection
@@ -44,10 +43,3 @@ def test_chunks_give_the_values_and_gradients_of_one_pass() -> None:
     of_cut = torch.autograd.grad((cut**2).sum(), list(layer.parameters()))
     torch.testing.assert_close(cut, whole)
     torch.testing.assert_close(of_cut, of_whole)
-
-
-def test_wrong_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="hidden_size must be at least 1, got 0"):
-        Memoryless(E, 0)
-    with pytest.raises(ValueError, match="input_size must be at least 1, got -2"):
-        Memoryless(-2, H)

@@ -23,6 +23,7 @@ from unrolled.tbptt.loader import ListLoader
 from unrolled.train.build import build, build_classifier
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.speed import Speed
+from unrolled.train.estimate import ALONE
 from unrolled.train.recipe import Statistics, decide
 
 
@@ -119,12 +120,6 @@ def train_on(
             "trainer",
             config.trainer,
             callbacks=[*build_callbacks(config), Speed(), clock],
-            logger=TensorBoardLogger(Path(directory), default_hp_metric=False),
-            max_steps=len(batches),
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            **options,
+            **ALONE | {"logger": TensorBoardLogger(Path(directory), default_hp_metric=False)} | options,
         )
         trainer.fit(model, train_dataloaders=ListLoader(batches))

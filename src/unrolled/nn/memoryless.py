@@ -12,16 +12,11 @@ class Memoryless(nn.Module):
     vector, and reading a document in chunks changes neither values nor gradients. Whatever a recurrent encoder with
     the same embedding and pooling does better was added by recurrence.
 
-    input_size: E; hidden_size: H, the width of the outputs. Raises ValueError for a size below 1.
+    input_size: E; hidden_size: H, the width of the outputs.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
         self.output_size = hidden_size  # D
         self.linear = nn.Linear(input_size, hidden_size)
 

@@ -1,7 +1,7 @@
 """A batch: the chunks of some documents, in reading order, that one optimizer step sees."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, overload
 
@@ -61,9 +61,6 @@ class Blocks(Sequence[Block]):
             full=batch.full[k],
             pauses=batch.pauses[k],
         )
-
-    def __iter__(self) -> Iterator[Block]:
-        return (self[k] for k in range(len(self)))
 
 
 @dataclass  # not frozen: Lightning converts floating-point tensors of a batch in place (precision=64-true)

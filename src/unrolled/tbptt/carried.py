@@ -58,14 +58,9 @@ class CarriedState:
         """Rows that start a document, ``starts`` (B,) bool, take theirs from ``fresh``; the others go on."""
 
         def chosen(new: tuple[Tensor, ...], old: tuple[Tensor, ...], dim: int) -> tuple[Tensor, ...]:
-            return tuple(torch.where(_along(starts, o, dim), n, o) for n, o in zip(new, old, strict=True))
+            of_rows = [starts.view([-1 if d == dim else 1 for d in range(o.dim())]) for o in old]
+            return tuple(torch.where(s, n, o) for s, n, o in zip(of_rows, new, old, strict=True))
 
         return type(self)(
             chosen(fresh.state, self.state, 1), chosen(fresh.masks, self.masks, 1), chosen(fresh.pooled, self.pooled, 0)
         )
-
-
-def _along(rows: Tensor, like: Tensor, dim: int) -> Tensor:
-    shape = [1] * like.dim()
-    shape[dim] = len(rows)
-    return rows.view(shape)

@@ -81,7 +81,7 @@ def _read_layer_by_layer(
     masks = encoder.masks_of_layers(carried.masks)
     carried_on: list[CarriedState] = []
     for number, (layer, own, mask) in enumerate(zip(encoder.layers, encoder.split(carried.state), masks, strict=True)):
-        drop: Callable[[Tensor], Tensor] = embedding.drop if number == 0 else _nothing
+        drop: Callable[[Tensor], Tensor] = embedding.drop if number == 0 else nn.Identity()
         pooling = network.pooling if number + 1 == len(encoder.layers) else None
         of_directions = network.pooled_of_directions(carried.pooled) if pooling else [()] * len(layer.directions)
         readings = []
@@ -116,10 +116,6 @@ class _LayerDirection:
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return self.layer.recurrences[self.number].parameters()
-
-
-def _nothing(x: Tensor) -> Tensor:
-    return x
 
 
 def _whole_lengths(blocks: Sequence[Block]) -> Tensor:

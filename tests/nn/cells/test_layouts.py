@@ -137,7 +137,7 @@ def test_it_learns_which_symbol_came_first(cell: type[Cell]) -> None:
 
 @CELLS
 def test_wrong_sizes_are_refused(cell: type[Cell]) -> None:
-    with pytest.raises(ValueError, match="proj_size=5 with hidden_size=5"):
+    with pytest.raises(ValueError, match="proj_size=5: must be smaller than hidden_size=5"):
         cell(E, H, proj_size=H)
     with pytest.raises(ValueError, match="hidden_size must be at least 1, got 0"):
         Recurrence(cell, E, 0)

@@ -40,7 +40,7 @@ def test_a_large_forget_bias_keeps_the_memory_and_a_large_negative_one_loses_it(
 
 @pytest.mark.parametrize("proj_size", [-1, 5, 9])
 def test_a_projection_must_be_shorter_than_the_memory(proj_size: int) -> None:
-    with pytest.raises(ValueError, match=f"proj_size={proj_size} with hidden_size=5"):
+    with pytest.raises(ValueError, match=f"proj_size={proj_size}: must be smaller than hidden_size=5"):
         LSTMCell(3, 5, proj_size=proj_size)
 
 

@@ -28,5 +28,5 @@ def test_without_nonlinearity_the_state_is_a_sum_of_inputs_weighted_by_powers_of
 def test_an_unknown_nonlinearity_is_refused_with_the_type_of_torch() -> None:
     with pytest.raises(RuntimeError):
         torch.nn.RNNCell(3, 5, nonlinearity="sine")(torch.zeros(4, 3))
-    with pytest.raises(RuntimeError, match="one of tanh, relu, identity, got 'sine'"):
+    with pytest.raises(RuntimeError, match="nonlinearity=sine: must be one of tanh, relu, identity"):
         RNNCell(3, 5, nonlinearity="sine")

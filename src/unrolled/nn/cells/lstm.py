@@ -61,9 +61,8 @@ class LSTMCell(Cell):
         orthogonal: bool = False,
     ) -> None:
         if not 0 <= proj_size < hidden_size:
-            raise ValueError(
-                f"proj_size={proj_size}: must be smaller than hidden_size={hidden_size}, or 0 for no projection"
-            )
+            rule = f"must be smaller than hidden_size={hidden_size} and not negative; 0 is no projection"
+            raise ValueError(f"proj_size={proj_size}: {rule}")
         if forget_bias is not None and not bias:
             raise ValueError(f"forget_bias={forget_bias} needs bias=True: without biases there is none to set")
         check_chrono(chrono, bias)
@@ -96,9 +95,11 @@ class LSTMCell(Cell):
             weights["bias_ih"][: 2 * self.hidden_size] = torch.cat([-keep, keep])  # i and f
             weights["bias_hh"][: 2 * self.hidden_size] = 0
 
-    def draw_packed(self, like: Tensor) -> dict[str, Tensor]:
-        """First values of the same cell with torch.nn's weights, for cells that keep them in another layout."""
-        return LSTMCell(
+    @torch.no_grad()
+    def initialise_from_packed(self, weights: Weights) -> None:
+        """`initialise` for cells with another layout: what is drawn for torch.nn's weights of the same cell."""
+        like = next(iter(weights.values()))
+        packed = LSTMCell(
             self.input_size,
             self.hidden_size,
             self.bias,
@@ -109,6 +110,8 @@ class LSTMCell(Cell):
             chrono=self.chrono,
             orthogonal=self.orthogonal,
         ).weights()
+        for name, value in self.from_packed(packed).items():
+            weights[name].copy_(value)
 
     def prepare(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         w = super().prepare(weights)

@@ -33,6 +33,7 @@ class PerGateLSTMCell(LSTMCell):
     """
 
     recurrent_weights = ("w_hi", "w_hf", "w_hg", "w_ho")
+    initialise = LSTMCell.initialise_from_packed
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """w_ii ... w_io, w_hi ... w_ho, b_ii ... b_io, b_hi ... b_ho, w_hr."""
@@ -43,12 +44,6 @@ class PerGateLSTMCell(LSTMCell):
         if self.bias:
             shapes |= {f"b_{source}{gate}": (H,) for source in "ih" for gate in GATES}
         return shapes | {"w_hr": (D, H)} if self.proj_size else shapes
-
-    @torch.no_grad()
-    def initialise(self, weights: Weights) -> None:
-        """Draw packed weights as `LSTMCell` does and split them."""
-        for name, value in self.from_packed(self.draw_packed(weights["w_ii"])).items():
-            weights[name].copy_(value)
 
     def from_packed(self, packed: Weights) -> dict[str, Tensor]:
         """torch.nn.LSTM's weights of one layer split into gates: rows 0 to H - 1 are i, then f, g, o."""

@@ -27,6 +27,7 @@ class SingleMatrixLSTMCell(LSTMCell):
     """
 
     recurrent_weights = ()  # the recurrent part has no matrix of its own
+    initialise = LSTMCell.initialise_from_packed
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """weight (4 H, E + D), biases (4 H,), weight_hr (P, H)."""
@@ -35,12 +36,6 @@ class SingleMatrixLSTMCell(LSTMCell):
         if self.bias:
             shapes["biases"] = (4 * H,)
         return shapes | {"weight_hr": (D, H)} if self.proj_size else shapes
-
-    @torch.no_grad()
-    def initialise(self, weights: Weights) -> None:
-        """Draw packed weights as `LSTMCell` does and join them."""
-        for name, value in self.from_packed(self.draw_packed(weights["weight"])).items():
-            weights[name].copy_(value)
 
     def from_packed(self, packed: Weights) -> dict[str, Tensor]:
         """torch.nn.LSTM's weights of one layer: weight_ih and weight_hh side by side, the two biases added."""
