@@ -3,7 +3,7 @@
 Arguments, weights, inputs and outputs are torch.nn's; see `Recurrence`, and `Extras` for what can be given beyond them.
 """
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 
@@ -41,20 +41,8 @@ class RNN(Recurrence):
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"nonlinearity must be one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        super().__init__(
-            RNNCell,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device,
-            dtype,
-            nonlinearity=nonlinearity,
-            **extras,
-        )
+        shared = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(RNNCell, input_size, hidden_size, *shared, nonlinearity=nonlinearity, **extras)
         self.mode = f"RNN_{nonlinearity.upper()}"
 
     def extra_repr(self) -> str:
@@ -88,22 +76,9 @@ class LSTM(Recurrence):
         chrono: int | None = None,
         **extras: Unpack[Extras],
     ) -> None:
-        super().__init__(
-            LSTMCell,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device,
-            dtype,
-            proj_size=proj_size,
-            forget_bias=forget_bias,
-            chrono=chrono,
-            **extras,
-        )
+        shared = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        options: dict[str, Any] = {"proj_size": proj_size, "forget_bias": forget_bias, "chrono": chrono}
+        super().__init__(LSTMCell, input_size, hidden_size, *shared, **options, **extras)
 
 
 class GRU(Recurrence):
@@ -130,17 +105,5 @@ class GRU(Recurrence):
     ) -> None:
         if "proj_size" in extras:
             raise ValueError("proj_size is for LSTM only: a GRU has no projection")
-        super().__init__(
-            GRUCell,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device,
-            dtype,
-            chrono=chrono,
-            **extras,
-        )
+        shared = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(GRUCell, input_size, hidden_size, *shared, chrono=chrono, **extras)

@@ -99,18 +99,9 @@ class LSTMCell(Cell):
     def initialise_from_packed(self, weights: Weights) -> None:
         """`initialise` for cells with another layout: what is drawn for torch.nn's weights of the same cell."""
         like = next(iter(weights.values()))
-        packed = LSTMCell(
-            self.input_size,
-            self.hidden_size,
-            self.bias,
-            like.device,
-            like.dtype,
-            proj_size=self.proj_size,
-            forget_bias=self.forget_bias,
-            chrono=self.chrono,
-            orthogonal=self.orthogonal,
-        ).weights()
-        for name, value in self.from_packed(packed).items():
+        options = {name: getattr(self, name) for name in ("proj_size", "forget_bias", "chrono", "orthogonal")}
+        packed = LSTMCell(self.input_size, self.hidden_size, self.bias, like.device, like.dtype, **options)
+        for name, value in self.from_packed(packed.weights()).items():
             weights[name].copy_(value)
 
     def prepare(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
 """Builds native code, once for each machine, with the C++ compiler that is there, and loads the time loops from it."""
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from unrolled.errors import UserError
+from unrolled.files import lock
 from unrolled.nn.engines import reference
 from unrolled.places import default_cache_dir
 
@@ -70,8 +70,7 @@ def built(source: Path, cache: Path | None = None, more: Sequence[str] = ()) -> 
     """
     library = (cache or cache_dir()) / f"{source.stem}-{_key(source, more)}.so"
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(library.with_suffix(".lock")):
+        with lock(library.with_suffix(".lock"), f"is building the native {source.stem}"):
             if not library.exists():
                 _build(source, library, more)
     return library
@@ -134,12 +133,3 @@ def _ninja_on_path() -> Iterator[None]:
         yield
     finally:
         os.environ["PATH"] = before
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Wait until no other process builds. The file stays, and a file system without locks builds twice, no worse."""
-    with path.open("a") as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
