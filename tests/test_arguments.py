@@ -121,9 +121,12 @@ def test_a_call_inside_a_call_is_checked_as_well() -> None:
     ("target", "said"),
     [("no.such.module", "cannot be imported: "), ("math.pi", "must name a class"), (None, "=null cannot be imported")],
 )
-def test_a_target_that_cannot_be_called_is_named(target: str | None, said: str) -> None:
+def test_a_target_that_cannot_be_called_is_named(
+    target: str | None, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(UserError, match=f"group._target_={target or 'null'}.*{said}".replace("=null.*=null", "=null")):
         called_with("group", {"_target_": target})
+    assert not caplog.text, "what Hydra says to it is not said as well"
 
 
 def test_a_group_without_a_target_says_what_is_missing() -> None:

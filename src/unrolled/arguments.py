@@ -4,6 +4,7 @@ Nothing here imports torch, so that a misspelt key is answered at once.
 """
 
 import inspect
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -146,6 +147,7 @@ def imported(key: str, target: Any) -> Callable[..., Any]:
     """What ``target``, a dotted path, names. Raises UserError where it cannot be imported or called."""
     from hydra.utils import get_object
 
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it would say the same before us, in its own words
     try:
         found: Callable[..., Any] = get_object(str(target))
     except Exception as error:  # whatever a module raises when it is imported

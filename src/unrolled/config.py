@@ -54,11 +54,17 @@ NUMBERS: dict[str, Any] = {  # of the groups, whose constructors would refuse th
     "embedding.embedding_dim": Count,
     "embedding.dropout": Share,
     "embedding.word_dropout": Share,
+    "pooling.dropout": Share,
     "optimizer.lr": Positive,
+    "optimizer.weight_decay": float,
+    "callbacks.early_stopping.patience": int | None,
+    "trainer.gradient_clip_val": float | None,
+    "trainer.max_steps": int,
     "trainer.max_epochs": Annotated[
         int,
         Rule(lambda n: n == -1 or n >= 1, "at least 1, or -1 to train until trainer.max_steps or trainer.max_time"),
-    ],
+    ]
+    | None,
 }
 NEEDED = {  # what only the user knows
     "data.train": "it names the training documents, a file or a directory, as data.train=my.csv",
@@ -135,7 +141,7 @@ def check_early(config: DictConfig) -> None:
     keys = _composed(config)
     objects = _without_torch(keys)[1]
     _check_device(keys.get("trainer"))
-    build_source(objects["data"].source)
+    build_source(objects["data"].source).look()
     cache_directory(objects["data"].cache_dir)
     if objects["text"].vectors is not None:
         existing_file(objects["text"].vectors, "text.vectors")
@@ -214,9 +220,10 @@ def _without_torch(keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     typed["data"] = _data_values(_mapping("data", keys.get("data")))
     objects["data"] = data_config(**typed["data"])
     for key, hint in NUMBERS.items():
-        group, _, name = key.partition(".")
-        value = keys[group].get(name) if isinstance(keys.get(group), Mapping) else None
-        if isinstance(value, (int, float)):
+        value: Any = keys
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is not None:
             typed_value(key, value, hint)
     return typed, objects
 

@@ -10,7 +10,9 @@ from omegaconf import DictConfig
 from tests.nn import build
 from torch import nn
 
+from unrolled.nn.cells import Cell
 from unrolled.nn.encoder import Encoder
+from unrolled.nn.models import build_encoder
 from unrolled.train.build import without
 
 FILES = (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
@@ -29,6 +31,23 @@ def test_every_model_of_conf_reads_a_chunk(compose_config: Callable[..., DictCon
     outputs, state = encoder(torch.randn(K, B, E), encoder.initial_state(B))
     assert outputs.shape == (K, B, encoder.output_size)
     assert all(s.shape[1] == B for s in state)
+
+
+class WithoutStep(Cell):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("no.such.Cell", "cannot be imported: No module named 'no'"),
+        ("torch.nn.RNN", "no class derived from unrolled.nn.cells.Cell"),
+        (f"{__name__}.WithoutStep", r"the class must define step\(x, state, w\)"),
+    ],
+)
+def test_a_cell_of_ones_own_that_cannot_be_used_is_refused(cell: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^cell={cell}: {said}"):
+        build_encoder(E, H, cell)
 
 
 @pytest.mark.parametrize("implementation", build.IMPLEMENTATIONS)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -155,6 +156,14 @@ def test_an_argument_that_contradicts_the_run_is_refused(tmp_path, argument, mes
     make_run(tmp_path / "run")
     with pytest.raises(UserError, match=message):
         resumed_arguments([f"resume={tmp_path / 'run'}", argument])
+
+
+def test_more_epochs_of_a_finished_run_are_a_new_run_with_its_settings(tmp_path) -> None:
+    make_run(tmp_path / "run", status="ok")
+    with pytest.raises(UserError, match=r"seed=4: .*run is finished, where seed=3") as refused:
+        resumed_arguments([f"resume={tmp_path / 'run'}", "seed=4"])
+    command = shlex.split(str(refused.value).rpartition(" is ")[2])
+    assert command == ["python", "train.py", "model=gru", "+extra.key='a b'", "seed=4"]
 
 
 def test_what_is_not_a_run_cannot_be_resumed(tmp_path) -> None:

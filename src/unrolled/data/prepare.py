@@ -1,6 +1,7 @@
 """Preparation of a run's data: three tokenized splits, a vocabulary, and a summary of what they look like."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,12 @@ def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> 
             f"{train} has a single class, {_short(labels[0])}; a classifier needs at least two; check that the column "
             f"with the class is the right one"
         )
+    if 2 * len(labels) > documents and all(map(_is_number, labels)):
+        raise UserError(
+            f"the classes in {train} look like measured numbers, such as {labels[0]} and {labels[-1]}: there are "
+            f"{len(labels)} different ones in {documents} documents; set data.label_column to the column with the "
+            f"class, or replace the numbers by few classes, as low and high"
+        )
     counts = {split: np.bincount(part.labels, minlength=len(labels)) for split, part in parts.items()}
     for split, given in counts.items():
         for index in np.flatnonzero((given > 0) & (counts["train"] == 0)).tolist():
@@ -194,6 +201,13 @@ def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> 
             f"{train} has {documents} documents for {len(labels)} classes: more documents than classes are needed; "
             f"check that the column with the class is the right one"
         )
+
+
+def _is_number(label: str) -> bool:
+    with suppress(ValueError):
+        float(label)
+        return True
+    return False
 
 
 def _short(name: str) -> str:

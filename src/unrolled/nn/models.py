@@ -104,9 +104,14 @@ def build_encoder(
 
 def _handwritten(cell: str, hidden_size: int, options: dict[str, Any]) -> Callable[[int], nn.Module]:
     """From an input size to a recurrence with one layer and one direction."""
-    equations = KINDS[cell].cell if cell in KINDS else get_class(cell)
+    try:
+        equations = KINDS[cell].cell if cell in KINDS else get_class(cell)
+    except ImportError as error:
+        raise ValueError(f"cell={cell}: cannot be imported: {error.__cause__ or error}") from error
     if not issubclass(equations, Cell):
         raise ValueError(f"cell={cell}: no class derived from unrolled.nn.cells.Cell")
+    if equations.step is Cell.step:
+        raise ValueError(f"cell={cell}: the class must define step(x, state, w), the equations of a time step")
     return lambda size: Recurrence(equations, size, hidden_size, **options)
 
 

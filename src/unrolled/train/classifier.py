@@ -63,6 +63,7 @@ class Classifier(pl.LightningModule):
         self.tbptt = tbptt = tbptt or TBPTTConfig()
         self.truncation = Truncation(tbptt.gradient == "exact", tbptt.memory == "recompute", tbptt.carry)
         self.budget = Budget(tbptt.memory_mib) if tbptt.memory == "auto" else None
+        self.linear_parameters = 0  # of the linear model that the network is mixed with
         self.recomputed_steps = 0  # that would have passed the budget
         self.label_smoothing = label_smoothing
         self.class_weights: Tensor | None

@@ -17,7 +17,7 @@ from unrolled.train.baseline import record_linear
 from unrolled.train.build import build, is_linear, plain
 from unrolled.train.callbacks.build import build_callbacks
 from unrolled.train.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, checkpoint_to_test
-from unrolled.train.callbacks.description import ConfigText
+from unrolled.train.callbacks.description import ConfigText, count_parameters
 from unrolled.train.callbacks.history import History
 from unrolled.train.callbacks.hparams import HParams
 from unrolled.train.callbacks.resume_points import ResumePoints
@@ -28,7 +28,7 @@ from unrolled.train.classifier import Classifier
 from unrolled.train.devices import global_rank, launch_processes
 from unrolled.train.environment import describe_environment
 from unrolled.train.predictions import save_predictions
-from unrolled.train.preparation import build_and_show, count_all_parameters, prepare_and_decide, with_baseline
+from unrolled.train.preparation import build_and_show, prepare_and_decide, with_baseline
 from unrolled.train.results import LINEAR_FILE, NETWORK_ALONE, TOKENIZER_FILE, VOCABULARY_FILE, RunResult
 from unrolled.train.resume_files import checkpoint_to_resume
 
@@ -73,7 +73,7 @@ def fit_and_test(config: Config, result: RunResult, before: RunResult | None, co
     model = build_and_show(config, prepared, baseline, console)
     if config.baseline is not None and baseline is not None:
         result.baseline = baseline.record()
-    result.parameters, result.directions = count_all_parameters(model, baseline), model.directions
+    result.parameters, result.directions = count_parameters(model), model.directions
     return _fit_network(model, config, prepared, result, before, console)
 
 

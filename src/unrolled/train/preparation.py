@@ -93,15 +93,9 @@ def with_baseline(config: Config, prepared: PreparedData, console: Console) -> t
 
 def build_and_show(config: Config, prepared: PreparedData, baseline: Baseline | None, console: Console) -> Classifier:
     model = build_classifier(config, prepared)
-    parameters = count_all_parameters(model, baseline)
+    if model.network.mix is not None and baseline is not None:
+        model.linear_parameters = baseline.parameters
+    parameters = count_parameters(model)
     parts = ", ".join(f"{part} {count:,}" for part, count in parameters.items() if part != "total")
     say(console, f"parameters  {parameters['total']:,} ({parts})")
     return model
-
-
-def count_all_parameters(model: Classifier, baseline: Baseline | None) -> dict[str, int]:
-    """Numbers of parameters of each part and in all, the linear model included where it is mixed in."""
-    parameters = count_parameters(model)
-    if model.network.mix is None or baseline is None:
-        return parameters
-    return parameters | {"linear": baseline.parameters, "total": parameters["total"] + baseline.parameters}

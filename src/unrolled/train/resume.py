@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ def resumed_arguments(arguments: Sequence[str]) -> list[str]:
         if override.key_or_group.startswith("hydra"):
             hydra.append(override.input_line)
         elif override.key_or_group != KEY and override.input_line not in saved:
-            _agree(override, choices, run)
+            _agree(override, choices, run, saved)
     log_alone = [f"hydra.run.dir={quoted(directory)}", "hydra.output_subdir=null"]  # is what Hydra writes there
     return [*flags, *saved, *hydra, f"{KEY}={quoted(directory)}", *log_alone]
 
@@ -87,12 +88,19 @@ def exclusive_access(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _agree(override: Override, choices: Mapping[str, Any], run: RunResult) -> None:
+def _agree(override: Override, choices: Mapping[str, Any], run: RunResult, started_with: Sequence[str]) -> None:
     key, value = override.key_or_group, override.value()
     saved = OmegaConf.create(run.config)
     there: Any = choices[key] if key in choices else OmegaConf.select(saved, key, default="not set")
     if override.is_delete() or str(value) != str(there):
         shown = "null" if there is None else there
+        if run.status == "ok":
+            kept = [text for text in started_with if text.partition("=")[0] != key]
+            raise UserError(
+                f"{override.input_line}: {run.directory} is finished, where {key}={shown}, and has kept its weights "
+                "alone, with which training does not go on; a new run with its settings but this one is "
+                f"{shlex.join(['python', 'train.py', *kept, str(override.input_line)])}"
+            )
         raise UserError(
             f"{override.input_line}: {KEY}= continues that run with its own settings, where {key}={shown}; "
             f"leave {key} out, or start a new run without {KEY}="

@@ -1,8 +1,11 @@
+import json
+
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from unrolled.train.callbacks.history import History
-from unrolled.train.callbacks.hparams import HParams
+from unrolled.train.callbacks.hparams import SPEED, HParams
 
 CONFIG = {"seed": 0, "model": {"name": "lstm", "hidden_size": 5, "proj_size": None}, "carry": True}
 KEYS = ["seed", "model.name", "model.hidden_size", "model.proj_size", "model.missing", "carry"]
@@ -46,3 +49,18 @@ def test_keys_may_get_other_names(tiny, batches, make_trainer, events) -> None:
     (session,) = sessions(events())
     assert session.hparams["cell"].string_value == "lstm"
     assert session.hparams["model"].number_value == 5
+
+
+def test_the_numbers_of_a_run_are_those_of_its_record(trained) -> None:
+    record = json.loads((trained / "results.json").read_text())
+    read = EventAccumulator(str(trained), size_guidance={"scalars": 0})
+    read.Reload()
+
+    def last(tag: str) -> float:
+        return read.Scalars(tag)[-1].value
+
+    assert "linear" in record["parameters"], "a part of the model that predicts"
+    assert {part: last(f"model/parameters_{part}") for part in record["parameters"]} == record["parameters"]
+    assert last("final/parameters") == record["parameters"]["total"]
+    for name in SPEED:
+        assert last(f"final/{name}") == pytest.approx(record["speed"][name])

@@ -41,6 +41,10 @@ class FileSource(Source):
         self.files = {split: existing_file(path, f"data.{split}") for split, path in paths.items() if path is not None}
         self.name = self.files["train"].name.split(".")[0] or self.files["train"].name
 
+    def look(self) -> None:
+        for file in self.files.values():
+            next(self.reader.rows(file, lambda place, kind, message: None), None)
+
     def splits(self) -> tuple[str, ...]:
         return tuple(self.files)
 

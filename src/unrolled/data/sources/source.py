@@ -62,6 +62,9 @@ class Source(ABC):
     def fetch(self, cache_dir: Path) -> None:  # noqa: B027  (most sources have nothing to fetch)
         """Bring into ``cache_dir`` what is not there yet. Called once, before everything else."""
 
+    def look(self) -> None:  # noqa: B027
+        """Refuse what a glance at the first row shows to be wrong, before anything takes time."""
+
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
         """The splits that are given, a part of ``SPLITS`` that has ``train``."""

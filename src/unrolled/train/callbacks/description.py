@@ -18,11 +18,13 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     """Parameters in ``total`` and of each part that ``model`` has, frozen ones included, shared ones once in a part.
 
     The parts are the attributes ``embedding``, ``encoder``, ``pooling`` and ``head``; a pooling without parameters
-    is not listed.
+    is not listed. ``linear_parameters``, those of the linear model that a network is mixed with, are a part, too.
     """
+    linear = getattr(model, "linear_parameters", 0)
     model = getattr(model, "network", model)
     parts = {"total": model} | {name: part for name, part in model.named_children() if name in PARTS}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    counts |= {"linear": linear, "total": counts["total"] + linear} if linear else {}
     return {name: count for name, count in counts.items() if count or name != "pooling"}
 
 

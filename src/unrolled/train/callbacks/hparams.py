@@ -12,6 +12,8 @@ from unrolled.train.callbacks.description import count_parameters
 from unrolled.train.callbacks.history import History
 from unrolled.train.callbacks.speed import Speed
 
+SPEED = ("tokens_per_second", "data_wait_share", "peak_memory_mb")
+
 
 class HParams(Callback):
     """Writes one row of the HParams table after the test.
@@ -19,7 +21,8 @@ class HParams(Callback):
     columns: name in the table -> dotted path into ``config``, such as ``model.hidden_size``. A setting that ``config``
     lacks or sets to None becomes "none", so that all runs have the same columns. The metrics are those of ``History``,
     tagged ``final/val_accuracy`` and so on (tags of their own, so that no curve gets a second point), the speed, where
-    ``Speed`` has measured it, and the number of parameters. Must stand behind `History` among the callbacks.
+    ``Speed`` has measured it, and the number of parameters, all as results.json has them. Must stand behind `History`
+    among the callbacks.
     """
 
     def __init__(self, config: Mapping[str, Any], columns: Mapping[str, str]) -> None:
@@ -31,9 +34,9 @@ class HParams(Callback):
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         outcome = next(c for c in callbacks if isinstance(c, History)).metrics()
         metrics = {f"final/{name.replace('/', '_')}": outcome[name] for name in sorted(outcome, key=_importance)}
-        speed = next((c.result()["tokens_per_second"] for c in callbacks if isinstance(c, Speed)), None)
-        if speed is not None:
-            metrics["final/tokens_per_second"] = speed
+        speed = next((callback.result() for callback in callbacks if isinstance(callback, Speed)), {})
+        measured = {f"final/{name}": speed.get(name) for name in SPEED}
+        metrics |= {name: value for name, value in measured.items() if value is not None}
         metrics["final/parameters"] = float(count_parameters(pl_module)["total"])
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
