@@ -29,17 +29,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_rates_follow_from_counts_and_seconds() -> None:
-    window = Window(began=10.0, steps=4, tokens=300, positions=400, waited=0.5, ended=12.0)
+    window = Window(began=10.0, steps=4, tokens=300, waited=0.5, ended=12.0)
     assert window.rates() == {
         "speed/tokens_per_second": 150.0,
         "speed/ms_per_step": 500.0,
         "speed/data_wait_share": 0.25,
-        "speed/padding_share": 0.25,
     }
 
 
 def test_speed_counts_real_tokens_and_leaves_out_the_first_steps(tiny, batches, make_trainer, events, clock) -> None:
-    """The first three steps take 300 ms each, the steps counted 10 ms; a batch has 11 tokens in 16 positions."""
+    """The first three steps take 300 ms each, the steps counted 10 ms; a batch has 11 tokens."""
     tiny.before_step = lambda step: clock.move(0.3 if step < 3 else 0.01)
     speed = Speed(skip_steps=3)
     make_trainer([speed], max_epochs=1).fit(tiny, batches(11))
@@ -47,10 +46,9 @@ def test_speed_counts_real_tokens_and_leaves_out_the_first_steps(tiny, batches, 
     assert result["measured_steps"] == 8
     assert result["ms_per_step"] == pytest.approx(10)
     assert result["tokens_per_second"] == pytest.approx(11 / 0.01)
-    assert result["padding_share"] == pytest.approx(1 - 11 / 16)
     assert result["peak_memory_mb"] > 1
     read = events()
-    for name in ("tokens_per_second", "ms_per_step", "data_wait_share", "padding_share", "peak_memory_mb"):
+    for name in ("tokens_per_second", "ms_per_step", "data_wait_share", "peak_memory_mb"):
         assert read.Scalars(f"speed/{name}"), name
     assert [event.step for event in read.Scalars("speed/ms_per_step")][:2] == [3, 5]  # as train/loss has them
     assert {3, 5} <= {event.step for event in read.Scalars("train/loss")}

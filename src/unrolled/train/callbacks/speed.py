@@ -21,7 +21,6 @@ class Window:
     began: float  # seconds
     steps: int = 0  # optimizer steps
     tokens: int = 0
-    positions: int = 0  # tokens and padding
     waited: float = 0.0  # seconds between one batch's end and the next one's start
     ended: float = 0.0
 
@@ -31,12 +30,11 @@ class Window:
             "speed/tokens_per_second": self.tokens / seconds,
             "speed/ms_per_step": 1000 * seconds / self.steps,
             "speed/data_wait_share": self.waited / seconds,
-            "speed/padding_share": 1 - self.tokens / max(self.positions, 1),
         }
 
 
 class Speed(Callback):
-    """Logs ``speed/tokens_per_second``, ``ms_per_step``, ``data_wait_share``, ``padding_share``, ``peak_memory_mb``.
+    """Logs ``speed/tokens_per_second``, ``ms_per_step``, ``data_wait_share`` and ``peak_memory_mb``.
 
     Padding is not counted. Time is wall time of the training loop, waiting for data included, validation and
     checkpointing at the epoch's end left out. The device is waited for at window edges only, which are the steps that
@@ -71,7 +69,7 @@ class Speed(Callback):
         """Medians over all windows of the run so far; None where nothing could be measured (a very short run)."""
         medians: dict[str, float | None] = {
             name: statistics.median(rates[f"speed/{name}"] for rates in self._rates) if self._rates else None
-            for name in ("tokens_per_second", "ms_per_step", "data_wait_share", "padding_share")
+            for name in ("tokens_per_second", "ms_per_step", "data_wait_share")
         }
         return medians | {"peak_memory_mb": self._peak_memory_mb, "measured_steps": float(self._measured_steps)}
 
@@ -96,7 +94,6 @@ class Speed(Callback):
     ) -> None:
         if self._window is not None:
             self._window.tokens += batch.num_tokens
-            self._window.positions += batch.num_positions
             self._window.steps += steps_after(trainer, batch_idx)
             if logged_this_step(trainer, batch_idx):
                 self._close(trainer, pl_module)
@@ -124,7 +121,7 @@ class Speed(Callback):
         window = self._window
         assert window is not None
         window.ended = now(pl_module.device)
-        window.tokens, window.positions = map(int, summed(trainer, (window.tokens, window.positions)))
+        window.tokens = int(summed(trainer, [window.tokens])[0])
         self._note_memory(pl_module.device)
         rates = window.rates()
         self._rates.append(rates)
