@@ -46,6 +46,20 @@ CELL, RECURRENCE = "tests/nn/cells/test_cell.py", "tests/nn/test_recurrence.py"
 
 MUTANTS = [
     Mutant(
+        "texts without blanks that are read as words go unnoticed",
+        "data/prepare.py",
+        "if text.kind in (AUTO, *BY_BLANKS)",
+        "if text.kind == AUTO",
+        "tests/data/test_prepare.py",
+    ),
+    Mutant(
+        "an engine for torch.nn's recurrences goes unnoticed",
+        "nn/models.py",
+        '(implementation == "official" or cell == "memoryless")',
+        'cell == "memoryless"',
+        "tests/nn/test_models.py",
+    ),
+    Mutant(
         "a UTF-8 file is read in the encoding that the run's own files have",
         "use/predict.py",
         "if not is_utf8(file, ",
