@@ -767,6 +767,13 @@ MUTANTS = [
         ENGINE,
     ),
     Mutant(
+        "fused engine: GRU's gates go back through each other's weights",
+        "nn/engines/by_hand.py",
+        "self.loops.pack(weight_hh.roll(H, 0), 1, False)",
+        "self.loops.pack(weight_hh, 1, False)",
+        ENGINE,
+    ),
+    Mutant(
         "fused engine: GRU's input gets the candidate's share",
         "nn/engines/by_hand.py",
         "sums.add(steps, da[..., H:],",

@@ -481,10 +481,7 @@ def test_native_code_runs_where_there_is_a_compiler() -> None:
 def test_both_versions_have_the_same_functions() -> None:
     if native.reason_missing():
         pytest.skip(native.reason_missing())
-    for kind in ("rnn", "lstm", "gru"):
-        for direction in ("forward", "backward"):
-            schema = getattr(torch.ops.unrolled, f"{kind}_{direction}").default._schema
-            python = getattr(reference, f"{kind}_{direction}")
-            assert [a.name for a in schema.arguments] == list(
-                python.__code__.co_varnames[: python.__code__.co_argcount]
-            )
+    loops = [f"{kind}_{direction}" for kind in ("rnn", "lstm", "gru") for direction in ("forward", "backward")]
+    for name in ("pack", *loops):
+        schema, python = getattr(torch.ops.unrolled, name).default._schema, getattr(reference, name)
+        assert [a.name for a in schema.arguments] == list(python.__code__.co_varnames[: python.__code__.co_argcount])

@@ -46,7 +46,7 @@ class RNN(ByHand):
 
     def read(self, inputs: Inputs, save: bool) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         x, h0, weight_ih, weight_hh, bias_ih, bias_hh = inputs
-        bias, U, h = _sum(bias_ih, bias_hh), weight_hh.contiguous(), h0.contiguous()
+        bias, U, h = _sum(bias_ih, bias_hh), self.loops.pack(weight_hh, 1, True), h0.contiguous()
         outputs = x.new_empty(*x.shape[:2], h0.shape[1])
         for steps in _blocks(outputs, h0.shape[1], self.reverse):
             part = outputs[steps]
@@ -57,7 +57,7 @@ class RNN(ByHand):
 
     def gradients(self, needed: Mapping[str, bool], saved: Inputs, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         x, h0, weight_ih, weight_hh, _, _, outputs = saved
-        dy, dh, U = _rows(grads[0]), _start(grads[1], h0), weight_hh.contiguous()
+        dy, dh, U = _rows(grads[0]), _start(grads[1], h0), self.loops.pack(weight_hh, 1, False)
         sums = _Sums(needed, x, h0, weight_ih, weight_hh, outputs, self.reverse, len(weight_hh))
         blocks = _blocks(outputs, h0.shape[1], self.reverse)
         room = _room(outputs, h0.shape[1], blocks)
@@ -82,8 +82,9 @@ class LSTM(ByHand):
 
     def read(self, inputs: Inputs, save: bool) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = inputs
-        bias, U, h, c = _sum(bias_ih, bias_hh), weight_hh.contiguous(), h0.contiguous(), c0.contiguous()
-        R = None if weight_hr is None else weight_hr.contiguous()
+        bias, h, c = _sum(bias_ih, bias_hh), h0.contiguous(), c0.contiguous()
+        U = self.loops.pack(weight_hh, 4, True)
+        R = None if weight_hr is None else self.loops.pack(weight_hr, 1, True)
         K, B = x.shape[:2]
         H = c0.shape[1]
         outputs = x.new_empty(K, B, h0.shape[1])
@@ -100,13 +101,14 @@ class LSTM(ByHand):
 
     def gradients(self, needed: Mapping[str, bool], saved: Inputs, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         x, h0, c0, weight_ih, weight_hh, _, _, weight_hr, outputs, gates, cells, hidden = saved
-        dy, dh, dc, U = _rows(grads[0]), _start(grads[1], h0), _start(grads[2], c0), weight_hh.contiguous()
-        R = None if weight_hr is None else weight_hr.contiguous()
+        dy, dh, dc = _rows(grads[0]), _start(grads[1], h0), _start(grads[2], c0)
+        U = self.loops.pack(weight_hh, 1, False)
+        R = None if weight_hr is None else self.loops.pack(weight_hr, 1, False)
         sums = _Sums(needed, x, h0, weight_ih, weight_hh, outputs, self.reverse, len(weight_hh))
         dR = _WeightGradient(weight_hr, needed["weight_hr"])
         blocks = _blocks(x, gates.shape[2], self.reverse)
         room = _room(x, gates.shape[2], blocks)
-        projected = None if R is None else _room(x, len(R), blocks)
+        projected = None if R is None else _room(x, h0.shape[1], blocks)
         for steps in reversed(blocks):
             da, dp = _part(room, steps), None if projected is None else _part(projected, steps)
             c, dys = _before(cells, c0, steps, self.reverse), _steps_of(dy, steps)
@@ -122,7 +124,7 @@ class GRU(ByHand):
 
     def read(self, inputs: Inputs, save: bool) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         x, h0, weight_ih, weight_hh, bias_ih, bias_hh = inputs
-        U, h = weight_hh.contiguous(), h0.contiguous()
+        U, h = self.loops.pack(weight_hh, 3, True), h0.contiguous()
         K, B = x.shape[:2]
         H = h0.shape[1]
         bias = bias_hn = None
@@ -143,7 +145,7 @@ class GRU(ByHand):
     def gradients(self, needed: Mapping[str, bool], saved: Inputs, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         x, h0, weight_ih, weight_hh, _, _, outputs, gates, candidates = saved
         H = h0.shape[1]
-        dy, dh, U = _rows(grads[0]), _start(grads[1], h0), weight_hh.contiguous()
+        dy, dh, U = _rows(grads[0]), _start(grads[1], h0), self.loops.pack(weight_hh.roll(H, 0), 1, False)
         sums = _Sums(needed, x, h0, weight_ih, weight_hh, outputs, self.reverse, 4 * H)
         blocks = _blocks(x, 4 * H, self.reverse)
         room = _room(x, 4 * H, blocks)

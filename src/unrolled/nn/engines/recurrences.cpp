@@ -3,7 +3,7 @@
 // by_hand.py.
 //
 // Each thread takes a share of the rows of the batch through all time steps, so that threads meet once a call. The
-// recurrent weights are packed once a call into tiles of V vectors: the recurrent product of a tile is summed up in
+// recurrent weights come in tiles of V vectors, packed once a chunk: the recurrent product of a tile is summed up in
 // registers, and the pointwise part of the step reads the tile while it is in the nearest cache.
 
 #include <ATen/Parallel.h>
@@ -116,7 +116,8 @@ inline Vectorized<float> tanh(Vectorized<float> x) {
 
 // ---- products --------------------------------------------------------------------------------------------------------
 
-// A matrix (depth, columns) laid out for `multiply`: tiles of at most four vectors of columns, each row after row.
+// A matrix (depth, columns) as `pack` lays it out for `multiply`: tiles of at most four vectors of columns, each row
+// after row.
 //
 // With gates > 1 the matrix is that many matrices side by side, and tile j has the j-th vector of each of them: the
 // gates of the same units.
@@ -124,32 +125,28 @@ template <typename T>
 class Packed {
  public:
   struct Tile {
-    const T* data;
+    T* data;
     int64_t first, columns;  // with gates: of each of them
     int vectors;
   };
 
-  // Element (k, column) is from[k * row_stride + column * column_stride]; one of the strides is 1.
-  Packed(const Tensor& from, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride, int gates = 1)
-      : depth(depth) {
+  Packed(const Tensor& layout, int64_t depth, int64_t columns, int gates = 1) : depth(depth) {
+    TORCH_CHECK(layout.numel() == size(depth, columns, gates), "the weights must be packed for this loop");
     const int64_t vectors = (columns + lanes<T> - 1) / lanes<T>;
     const int64_t tiles = gates > 1 ? vectors : (vectors + most_vectors - 1) / most_vectors;
-    storage_ = at::empty({vectors * gates * depth * lanes<T> + 64}, from.options());
-    const auto address = reinterpret_cast<std::uintptr_t>(storage_.data_ptr<T>());
-    T* to = reinterpret_cast<T*>((address + 63) / 64 * 64);
+    T* data = layout.data_ptr<T>();
     for (int64_t j = 0, vector = 0; j < tiles; ++j) {
       const int64_t width = gates > 1 ? 1 : vectors / tiles + (j < vectors % tiles);  // as even as can be
-      const int64_t first = vector * lanes<T>;
-      const int64_t stored = gates > 1 ? gates : width;
-      list_.push_back({to, first, std::min(width * lanes<T>, columns - first), static_cast<int>(stored)});
-      for (int64_t v = 0; v < stored; ++v) {
-        const int64_t start = gates > 1 ? first : first + v * lanes<T>;
-        const T* source = from.const_data_ptr<T>() + ((gates > 1 ? v * columns : 0) + start) * column_stride;
-        copy(source, row_stride, column_stride, std::min(columns - start, lanes<T>), to + v * lanes<T>, stored);
-      }
-      to += depth * stored * lanes<T>;
+      const int64_t first = vector * lanes<T>, stored = gates > 1 ? gates : width;
+      list_.push_back({data, first, std::min(width * lanes<T>, columns - first), static_cast<int>(stored)});
+      data += depth * stored * lanes<T>;
       vector += width;
     }
+  }
+
+  // How many numbers the layout has: columns are filled up to whole vectors.
+  static int64_t size(int64_t depth, int64_t columns, int gates) {
+    return (columns + lanes<T> - 1) / lanes<T> * lanes<T> * gates * depth;
   }
 
   const std::vector<Tile>& tiles() const { return list_; }
@@ -158,23 +155,36 @@ class Packed {
   const int64_t depth;
 
  private:
-  void copy(const T* from, int64_t row_stride, int64_t column_stride, int64_t count, T* to, int64_t vectors) const {
-    const int64_t step = vectors * lanes<T>;
-    if (row_stride == 1) {
-      at::vec::transpose_mxn<T>(from, column_stride, to, step, static_cast<int>(count), static_cast<int>(depth));
-    } else {
+  std::vector<Tile> list_;
+};
+
+// The layout of a weight or of its transpose, whose columns are those of so many gates.
+template <typename T>
+Tensor pack_as(const Tensor& weight, int gates, bool transposed) {
+  const int64_t stride = weight.size(1), depth = weight.size(transposed ? 1 : 0);
+  const int64_t columns = weight.size(transposed ? 0 : 1) / gates;
+  Tensor layout = at::empty({Packed<T>::size(depth, columns, gates)}, weight.options());
+  const Packed<T> packed(layout, depth, columns, gates);
+  for (const auto& tile : packed.tiles()) {
+    const int64_t step = tile.vectors * lanes<T>;
+    for (int64_t v = 0; v < tile.vectors; ++v) {
+      const int64_t inside = gates > 1 ? 0 : v * lanes<T>, count = std::min(tile.columns - inside, lanes<T>);
+      const int64_t first = tile.first + (gates > 1 ? v * columns : inside);
+      const T* from = weight.const_data_ptr<T>() + first * (transposed ? stride : 1);
+      T* to = tile.data + v * lanes<T>;
+      if (transposed) {
+        at::vec::transpose_mxn<T>(from, stride, to, step, static_cast<int>(count), static_cast<int>(depth));
+      }
       for (int64_t k = 0; k < depth; ++k) {
-        std::copy_n(from + k * row_stride, count, to + k * step);
+        if (!transposed) {
+          std::copy_n(from + k * stride, count, to + k * step);
+        }
+        std::fill(to + k * step + count, to + k * step + lanes<T>, T(0));
       }
     }
-    for (int64_t k = 0; count < lanes<T> && k < depth; ++k) {
-      std::fill(to + k * step + count, to + k * step + lanes<T>, T(0));
-    }
   }
-
-  std::vector<Tile> list_;
-  Tensor storage_;
-};
+  return layout;
+}
 
 // Rows whose sums fit into registers beside V vectors of the weights and one number of the left factor.
 template <int V>
@@ -359,7 +369,7 @@ void rnn_forward_loop(
   const Steps<T> h(outputs);
   const T* first_h = pointer<T>(h0);
   const T* b = pointer<T>(bias);
-  const Packed<T> U(weight_hh, H, H, 1, H);
+  const Packed<T> U(weight_hh, H, H);
   share_rows(B, 2. * order.steps * B * H * H, [&](int64_t, int64_t begin, int64_t rows) {
     for (int64_t i = 0; i < order.steps; ++i) {
       const T* previous = i ? h.at(order[i - 1], begin) : first_h + begin * H;
@@ -396,7 +406,7 @@ void rnn_backward_loop(
   const Steps<T> h(outputs), dy(grad_outputs), da(grad_gates);
   T* dh = pointer<T>(grad_h);
   ColumnSums<T> sums(grad_bias, H);
-  const Packed<T> U(weight_hh, H, H, H, 1);
+  const Packed<T> U(weight_hh, H, H);
   share_rows(B, 2. * order.steps * B * H * H, [&](int64_t share, int64_t begin, int64_t rows) {
     for (int64_t i = order.steps - 1; i >= 0; --i) {
       const int64_t t = order[i];
@@ -450,10 +460,10 @@ void lstm_forward_loop(
   const T* first_h = pointer<T>(h0);
   const T* first_c = pointer<T>(c0);
   const T* b = pointer<T>(bias);
-  const Packed<T> U(weight_hh, P, H, 1, P, 4);
+  const Packed<T> U(weight_hh, P, H, 4);
   std::optional<Packed<T>> R;
   if (weight_hr) {
-    R.emplace(*weight_hr, H, P, 1, H);
+    R.emplace(*weight_hr, H, P);
   }
   const double operations = 2. * order.steps * B * H * (4. * P + (R ? P : 0));
   share_rows(B, operations, [&](int64_t, int64_t begin, int64_t rows) {
@@ -513,10 +523,10 @@ void lstm_backward_loop(
   T* dh = pointer<T>(grad_h);
   T* dc = pointer<T>(grad_c);
   ColumnSums<T> sums(grad_bias, 4 * H);
-  const Packed<T> U(weight_hh, 4 * H, P, P, 1);
+  const Packed<T> U(weight_hh, 4 * H, P);
   std::optional<Packed<T>> R;
   if (weight_hr) {
-    R.emplace(*weight_hr, P, H, H, 1);
+    R.emplace(*weight_hr, P, H);
   }
   const double operations = 2. * order.steps * B * H * (4. * P + (R ? P : 0));
   share_rows(B, operations, [&](int64_t share, int64_t begin, int64_t rows) {
@@ -587,7 +597,7 @@ void gru_forward_loop(
   const T* first_h = pointer<T>(h0);
   const T* b = pointer<T>(bias);
   const T* d = pointer<T>(bias_hn);
-  const Packed<T> U(weight_hh, H, H, 1, H, 3);
+  const Packed<T> U(weight_hh, H, H, 3);
   share_rows(B, 6. * order.steps * B * H * H, [&](int64_t, int64_t begin, int64_t rows) {
     const int64_t width = U.tiles().size() * 3 * lanes<T>;
     std::vector<T> scratch(rows * width);
@@ -641,11 +651,7 @@ void gru_backward_loop(
   const T* first_h = pointer<T>(h0);
   T* dh = pointer<T>(grad_h);
   ColumnSums<T> sums(grad_bias, 4 * H);
-  // Rows of U in the order n, r, z, which is the order of the first three parts of the gates' gradient.
-  const Tensor turned = at::empty({3 * H, H}, weight_hh.options());
-  const T* weights = pointer<T>(weight_hh);
-  std::copy_n(weights, 2 * H * H, std::copy_n(weights + 2 * H * H, H * H, turned.data_ptr<T>()));
-  const Packed<T> U(turned, 3 * H, H, H, 1);
+  const Packed<T> U(weight_hh, 3 * H, H);
   share_rows(B, 6. * order.steps * B * H * H, [&](int64_t share, int64_t begin, int64_t rows) {
     const Vec one(1);
     for (int64_t i = order.steps - 1; i >= 0; --i) {
@@ -694,13 +700,18 @@ void gru_backward_loop(
 // ---- what Python calls -----------------------------------------------------------------------------------------------
 
 template <typename F>
-void with_dtype(const Tensor& like, const F& body) {
+auto with_dtype(const Tensor& like, const F& body) {
   if (like.scalar_type() == at::kFloat) {
-    body(float());
-  } else {
-    TORCH_CHECK(like.scalar_type() == at::kDouble, "float32 or float64, not ", like.scalar_type());
-    body(double());
+    return body(float());
   }
+  TORCH_CHECK(like.scalar_type() == at::kDouble, "float32 or float64, not ", like.scalar_type());
+  return body(double());
+}
+
+Tensor pack(const Tensor& weight, int64_t gates, bool transposed) {
+  return with_dtype(weight, [&](auto zero) {
+    return pack_as<decltype(zero)>(weight.contiguous(), static_cast<int>(gates), transposed);
+  });
 }
 
 void rnn_forward(
@@ -765,6 +776,7 @@ void gru_backward(
 }  // namespace
 
 TORCH_LIBRARY(unrolled, library) {
+  library.def("pack(Tensor weight, int gates, bool transposed) -> Tensor");
   library.def(
       "rnn_forward(Tensor(a!) outputs, Tensor? bias, Tensor weight_hh, Tensor h0, int nonlinearity, bool reverse) -> "
       "()");
@@ -787,6 +799,7 @@ TORCH_LIBRARY(unrolled, library) {
 }
 
 TORCH_LIBRARY_IMPL(unrolled, CPU, library) {
+  library.impl("pack", &pack);
   library.impl("rnn_forward", &rnn_forward);
   library.impl("rnn_backward", &rnn_backward);
   library.impl("lstm_forward", &lstm_forward);

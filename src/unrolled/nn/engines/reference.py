@@ -50,6 +50,14 @@ NONLINEARITIES = ("tanh", "relu", "identity")
 """What an RNN can have for f; the native code counts them in this order."""
 
 
+def pack(weight: Tensor, gates: int, transposed: bool) -> Tensor:
+    """A recurrent weight as the loops take it, once for all blocks of a chunk: the native ones want it in a layout.
+
+    transposed: in the forward, whose products are with the transposed weight, side by side for each of the gates
+    """
+    return weight
+
+
 def rnn_forward(
     outputs: Tensor, bias: Tensor | None, weight_hh: Tensor, h0: Tensor, nonlinearity: int, reverse: bool
 ) -> None:
@@ -198,10 +206,10 @@ def gru_backward(
 ) -> None:
     """Write dq, da_r, da_z, da_n, side by side, into grad_gates (K, B, 4 H).
 
-    In this order the first three parts are what the recurrent weights need and the last three what the input's need.
+    In this order the first three parts are what the recurrent weights need and the last three what the input's need;
+    weight_hh is given with its rows in the order n, r, z.
     """
     H = h0.shape[1]
-    U_n_r_z = weight_hh.roll(H, 0)
     order = _order(len(gates), not reverse)
     for t, before in zip(order, [*order[1:], None], strict=True):
         r, z, n = gates[t].chunk(3, dim=1)
@@ -212,7 +220,7 @@ def gru_backward(
         torch.mul(dn, r, out=dq)
         torch.mul(dn, candidates[t], out=dr).mul_(r).mul_(1 - r)
         torch.mul(grad_h, (h0 if before is None else outputs[before]) - n, out=dz).mul_(z).mul_(1 - z)
-        grad_h.mul_(z).addmm_(grad_gates[t, :, : 3 * H], U_n_r_z)
+        grad_h.mul_(z).addmm_(grad_gates[t, :, : 3 * H], weight_hh)
     _add_to(grad_bias, grad_gates)
 
 
