@@ -7,6 +7,7 @@ has a dataclass here or in data/config.py. Ranges are checked by whoever is cons
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -141,6 +142,11 @@ def check_early(config: DictConfig) -> None:
     keys = _composed(config)
     objects = _without_torch(keys)[1]
     _check_device(keys.get("trainer"))
+    for key, value in leaves(keys):
+        named, module = key.endswith("._target_") or key == "model.cell", str(value).partition(".")[0]
+        if named and "." in str(value) and (not module or find_spec(module) is None):
+            rule = f"there is no module {module}; the folder of one of your own must be on PYTHONPATH"
+            raise UserError(f"{key}={value}: {rule}")
     build_source(objects["data"].source).look()
     cache_directory(objects["data"].cache_dir)
     if objects["text"].vectors is not None:

@@ -101,6 +101,8 @@ def test_a_mistake_is_one_sentence_and_status_2(
         (["tbptt.batch_size=0"], "tbptt.batch_size=0: must be at least 1"),
         (["trainer.max_epochs=abc"], "trainer.max_epochs=abc: must be a whole number"),
         (["callbacks.early_stopping.patience=1.5"], "callbacks.early_stopping.patience=1.5: must be a whole number"),
+        (["model.cell=mine.Cell"], "model.cell=mine.Cell: there is no module mine; the folder of one of your own must"),
+        (["pooling._target_=mine.Sum"], "pooling._target_=mine.Sum: there is no module mine; the folder of one of"),
         (["optimizer.weight_decay=no"], "optimizer.weight_decay=no: must be a number"),
         (["data=csv", "data.train=conf/config.yaml"], f"{CONF / 'config.yaml'}, line 1: no column looks like the text"),
         (["data=csv", "data.train=missing.csv"], "data.train=missing.csv does not exist"),

@@ -156,6 +156,16 @@ def test_one_document_that_takes_much_of_an_epoch_is_warned_of_with_its_place(tm
     assert said(3_000) == []  # a second of training
 
 
+def test_many_classes_that_look_like_measured_numbers_are_warned_of(tmp_path: Path) -> None:
+    def said(unit: str) -> bool:
+        extra = [["some text", f"{number // 3}.5{unit}"] for number in range(60)]
+        warnings = run(tmp_path, train=0, extra=extra).summary["warnings"]
+        return any("the 20 classes look like measured numbers, such as" in each for each in warnings)
+
+    assert said("")
+    assert not said(" kg")
+
+
 def test_labels_that_differ_by_blanks_only_are_warned_of_with_their_counts(tmp_path: Path) -> None:
     extra = [["some text", " class 1"], ["other text", "class 1\t"], ["third", "class 1 b"]] * 9
     (warning,) = (each for each in run(tmp_path, extra=extra).summary["warnings"] if "blanks" in each)

@@ -1,7 +1,6 @@
 """Preparation of a run's data: three tokenized splits, a vocabulary, and a summary of what they look like."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from unrolled.data.sources.build import build_source
 from unrolled.data.sources.source import Notes, Source, numbered
 from unrolled.data.split import folds, group_folds, split_off, split_off_groups, stratified_sample
 from unrolled.data.subword import trained_subword
-from unrolled.data.summary import find_warnings, summarise
+from unrolled.data.summary import find_warnings, is_number, summarise
 from unrolled.data.text_choice import AUTO, BY_BLANKS, choose_text
 from unrolled.data.tokenizer import TRAINED, Tokenizer, build_tokenizer
 from unrolled.data.torchtext_text import TorchtextTokenizer, torchtext_vocabulary
@@ -181,7 +180,7 @@ def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> 
             f"{train} has a single class, {_short(labels[0])}; a classifier needs at least two; check that the column "
             f"with the class is the right one"
         )
-    if 2 * len(labels) > documents and all(map(_is_number, labels)):
+    if 2 * len(labels) > documents and all(map(is_number, labels)):
         raise UserError(
             f"the classes in {train} look like measured numbers, such as {labels[0]} and {labels[-1]}: there are "
             f"{len(labels)} different ones in {documents} documents; set data.label_column to the column with the "
@@ -201,13 +200,6 @@ def _check(parts: dict[str, TokenCorpus], labels: list[str], source: Source) -> 
             f"{train} has {documents} documents for {len(labels)} classes: more documents than classes are needed; "
             f"check that the column with the class is the right one"
         )
-
-
-def _is_number(label: str) -> bool:
-    with suppress(ValueError):
-        float(label)
-        return True
-    return False
 
 
 def _short(name: str) -> str:

@@ -1,6 +1,7 @@
 """The summary of a data set in figures, and warnings about what may spoil a result."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95
 
 LONGEST_SHARE = 0.1  # of the tokens of train in one document above which we warn,
 LONGEST = 5_000  # if it has so many tokens at least
+MEASURED = 20  # classes with a decimal point from which on they look like what has been measured
 IMBALANCE = 20  # largest class over smallest from which on we warn
 UNKNOWN_SHARE = 0.5  # share of unknown tokens in a split from which on we warn
 VECTORS_SHARE = 0.5  # share of tokens that pretrained vectors know below which we warn
@@ -98,6 +100,11 @@ def find_warnings(summary: dict[str, Any], suits: str) -> list[str]:
                 f"text.min_count, or choose text=characters"
             )
     counts = splits["train"]["classes"]
+    if len(counts) >= MEASURED and all("." in name and is_number(name) for name in counts):
+        found.append(
+            f"the {len(counts)} classes look like measured numbers, such as {next(iter(counts))}; should "
+            "data.label_column be another column?"
+        )
     for names in _alike(counts):
         listed = " and ".join(f"{name!r} ({counts[name]} documents of train)" for name in names)
         found.append(f"the classes {listed} differ only by blanks around them; remove the blanks if they are one class")
@@ -137,6 +144,13 @@ def find_warnings(summary: dict[str, Any], suits: str) -> list[str]:
             f"text={CHARACTERS}"
         )
     return found
+
+
+def is_number(label: str) -> bool:
+    with suppress(ValueError):
+        float(label)
+        return True
+    return False
 
 
 def _alike(labels: Iterable[str]) -> list[list[str]]:
