@@ -151,18 +151,8 @@ class GRU(ByHand):
         room = _room(x, 4 * H, blocks)
         for steps in reversed(blocks):
             da, h = _part(room, steps), _before(outputs, h0, steps, self.reverse)  # dq, da_r, da_z, da_n
-            self.loops.gru_backward(
-                gates[steps],
-                candidates[steps],
-                outputs[steps],
-                h,
-                U,
-                _steps_of(dy, steps),
-                dh,
-                da,
-                sums.db,
-                self.reverse,
-            )
+            kept, dys = (gates[steps], candidates[steps], outputs[steps]), _steps_of(dy, steps)
+            self.loops.gru_backward(*kept, h, U, dys, dh, da, sums.db, self.reverse)
             sums.add(steps, da[..., H:], da[..., : 3 * H])
         recurrent, db_ih, db_hh = sums.dU.total(), None, None
         if recurrent is not None:
