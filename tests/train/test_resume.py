@@ -17,6 +17,7 @@ from tests.train.fresh_process import finish_training, start_training
 
 from unrolled.errors import UserError
 from unrolled.train.callbacks.history import CLOCKS
+from unrolled.train.callbacks.hparams import SPEED
 from unrolled.train.results import RunResult
 from unrolled.train.resume import exclusive_access, restore_settings, resumed_arguments
 from unrolled.train.resume_files import elapsed_seconds, resume_points
@@ -61,7 +62,9 @@ def outcome(directory: Path) -> dict[str, Any]:
         "history": [{key: value for key, value in row.items() if key not in CLOCKS} for row in results["history"]],
         "predictions": (directory / "predictions.csv").read_text(),
         "curves": {
-            tag: points for tag, points in curves.items() if not tag.startswith("speed/") and "per_second" not in tag
+            tag: points
+            for tag, points in curves.items()
+            if not tag.startswith("speed/") and tag.removeprefix("final/") not in SPEED
         },
         "checkpoints": sorted(path.name for path in (directory / "checkpoints").iterdir()),
     }
