@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import AdamW
 
-from unrolled.nn.engines.passes import passes, threads
+from unrolled.nn.engines.passes import few_threads, passes, threads
 
 SPAN = 1000  # changes after which every row is brought up to date: bounds the table of numbers
 AT_ONCE = 1024  # rows that are worked on together, so that they stay in the processor's cache
@@ -246,7 +246,8 @@ class RowAdamW(AdamW):
         sparse = {parameter: parameter.grad for parameter in self._rows}
         for parameter in sparse:
             parameter.grad = None  # torch's own step refuses it
-        super().step()
+        with few_threads([p for group in self.param_groups for p in group["params"] if p.grad is not None]):
+            super().step()
         for parameter, gradient in sparse.items():
             parameter.grad = gradient
         return loss

@@ -85,5 +85,16 @@ def test_everything_else_is_left_to_torch() -> None:
             assert passes.passes(torch.zeros(4)) is None
 
 
+def test_small_weights_are_not_worth_a_second_thread() -> None:
+    before = torch.get_num_threads()
+    with passes.few_threads([torch.zeros(200, 512), torch.zeros(512)]):
+        assert torch.get_num_threads() == 1
+    with passes.few_threads([torch.zeros(2000, 512), torch.zeros(512)]):
+        assert torch.get_num_threads() == before
+    with passes.few_threads([]):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
 class Sub(Tensor):
     """Another kind of tensor."""

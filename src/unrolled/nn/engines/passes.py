@@ -1,8 +1,10 @@
 """The functions of passes.cpp, and which tensors they take; for others torch's operators give the same results."""
 
+import contextlib
 import ctypes
 import functools
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +54,24 @@ def passes(*tensors: Tensor) -> ctypes.CDLL | None:
 def threads(elements: int) -> int:
     """How many threads a pass over so many elements is worth."""
     return min(torch.get_num_threads(), elements // WORTH + 1)
+
+
+@contextlib.contextmanager
+def few_threads(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """No more threads than are worth it for operators that take one of ``tensors`` after the other.
+
+    torch's fused optimizers take all there are for each weight, however small.
+    """
+    before = torch.get_num_threads()
+    worth = threads(sum(x.numel() for x in tensors) // max(len(tensors), 1))
+    if worth == before:
+        yield
+        return
+    torch.set_num_threads(worth)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache
