@@ -1,14 +1,16 @@
 """Every config composes and builds; every impossible one is refused by key, value and rule."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from unrolled.config import DECIDED, checked, stood_in
+from unrolled.config import DECIDED, check_early, checked, stood_in
 from unrolled.data.tokenizer import build_tokenizer
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import UserError
@@ -74,6 +76,14 @@ def test_each_optimizer_and_scheduler_yaml_builds(file: Path) -> None:
         optimizer.step()
         scheduler.step()
         assert 0 <= optimizer.param_groups[0]["lr"] <= config.optimizer.lr
+
+
+def test_what_may_be_right_is_not_refused_before_torch_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "of_mine", ModuleType("of_mine"))
+    of_mine = ["model._target_=of_mine.Encoder", "model.cell=of_mine.Cell", "model.hidden_size=[64,32]"]
+    check_early(composed(*of_mine, "optimizer.lr=1e-3", "optimizer.weight_decay=1", "trainer.gradient_clip_val=null"))
+    check_early(composed("optimizer.weight_decay=${seed}", "embedding.dropout=${label_smoothing}", "optimizer.lr=auto"))
+    check_early(composed("callbacks=none", "trainer.max_epochs=null", "model=linear"))
 
 
 def test_seed_zero_is_a_seed() -> None:

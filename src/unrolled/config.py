@@ -5,6 +5,7 @@ against that signature. What belongs to no constructor (`tbptt`, `data`, `text`,
 has a dataclass here or in data/config.py. Ranges are checked by whoever is constructed.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
@@ -144,7 +145,8 @@ def check_early(config: DictConfig) -> None:
     _check_device(keys.get("trainer"))
     for key, value in leaves(keys):
         named, module = key.endswith("._target_") or key == "model.cell", str(value).partition(".")[0]
-        if named and "." in str(value) and (not module or find_spec(module) is None):
+        there = module in sys.modules or (module and find_spec(module) is not None)
+        if named and "." in str(value) and not there:
             rule = f"there is no module {module}; the folder of one of your own must be on PYTHONPATH"
             raise UserError(f"{key}={value}: {rule}")
     build_source(objects["data"].source).look()
@@ -229,7 +231,7 @@ def _without_torch(keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
         value: Any = keys
         for name in key.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
-        if value is not None:
+        if value is not None and not isinstance(value, (Mapping, list)):  # those a class of one's own may take
             typed_value(key, value, hint)
     return typed, objects
 

@@ -62,6 +62,7 @@ def run_here(
         (["callbacks.mine=3"], "callbacks.mine: there is no such key"),
         (["model=gruu"], "model=gruu: there is no such choice; did you mean model=gru? There are gru, gru_layer_norm"),
         (["data=3"], "data=3: there is no such choice; there are book_excerpts"),
+        (["-m", "+experiment=1e3,True"], "experiment=1e3: there is no such choice; there are chunk_length"),
         (["modle=gru"], "modle: there is no such key; did you mean model=gru?"),
         (["model=null"], "model=null: a run needs one; choose one of gru"),
         (["+optimizer.lr=3"], "+optimizer.lr: there is such a key already; write optimizer.lr=... without +"),

@@ -287,6 +287,7 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
         run(tmp_path, test=9, extra=[["x", "new"]])
     with pytest.raises(UserError, match=r"measured numbers, such as .* 40 .* in 41 documents; set data\.label_column"):
         run(tmp_path, train=0, extra=[["x", f"{number % 40}.5"] for number in range(41)])
+    assert len(run(tmp_path, train=0, extra=[["x", str(number % 10)] for number in range(18)]).labels) == 10
     with pytest.raises(UserError, match="too few documents: none is left for valid"):
         run(tmp_path, train=5)
 

@@ -167,6 +167,8 @@ def test_more_epochs_of_a_finished_run_are_a_new_run_with_its_settings(tmp_path)
         resumed_arguments([f"resume={tmp_path / 'run'}", "seed=4"])
     command = shlex.split(str(refused.value).rpartition(" is ")[2])
     assert command == ["python", "train.py", "model=gru", "+extra.key='a b'", "seed=4"]
+    with pytest.raises(UserError, match=r"train\.py seed=3 model=gru \+extra\.key=b$"):
+        resumed_arguments([f"resume={tmp_path / 'run'}", "+extra.key=b"])
 
 
 def test_what_is_not_a_run_cannot_be_resumed(tmp_path) -> None:

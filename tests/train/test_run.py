@@ -108,7 +108,7 @@ def test_checkpoints_hold_plain_values_only(trained: Path) -> None:
 def test_tensorboard_has_every_curve_under_its_prefix_and_nothing_constant(trained: Path) -> None:
     tags = scalars(trained)
     wanted = {f"{split}/{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy", "macro_f1")}
-    wanted |= {f"speed/{m}" for m in ("tokens_per_second", "ms_per_step", "data_wait_share", "padding_share")}
+    wanted |= {f"speed/{m}" for m in ("tokens_per_second", "ms_per_step", "data_wait_share")}
     wanted |= {f"model/parameters_{part}" for part in ("total", "embedding", "encoder", "head")}
     wanted |= {"optim/learning_rate", "optim/gradient_norm", "progress/tokens_seen", "progress/documents_seen"}
     assert wanted <= tags, wanted - tags

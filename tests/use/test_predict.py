@@ -289,6 +289,15 @@ def test_a_file_that_plainly_is_utf8_is_read_so_and_the_other_way_is_said(
         assert not capsys.readouterr().err
 
 
+def test_columns_that_the_run_knows_by_numbers_are_those_of_a_file_of_its_format(tmp_path) -> None:
+    (tmp_path / "in.csv").write_text("a,text,body\n1,2,3\n")
+    (tmp_path / "in.jsonl").write_text('{"a": "1", "text": "2", "body": "3"}\n')
+    own = {**CSV, "text_column": [1, "body"]}
+    for form, texts in (("csv", ["1", "3"]), ("jsonl", ["2"])):
+        file = tmp_path / f"in.{form}"
+        assert [row.texts for row in reader_for(form, file, own, {}).rows(file, _refuse)] == [texts]
+
+
 def test_what_the_model_knows_nothing_of_is_counted(trained, tmp_path, capsys) -> None:
     (tmp_path / "in.txt").write_text("oil prices\n\n \nqqqq zzzzq\nqqqq oil\n")
     main([f"run={trained}", f"input={tmp_path / 'in.txt'}", f"output={tmp_path / 'out.txt'}"])

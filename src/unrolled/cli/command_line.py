@@ -15,6 +15,8 @@ HYDRAS_OPTIONS = (
     *("--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info"),
 )
 NONE = "none"  # the choice of a group that stands for `group=null`
+#: What Hydra reads as a number or a truth value, although a choice can only be text: it would end in a traceback.
+NO_TEXT = re.compile(r"[-+]?[\d._]+(e[-+]?\d+)?|true|false|inf|nan", re.IGNORECASE)
 
 
 def check_options(arguments: Sequence[str], conf: Path) -> None:
@@ -83,9 +85,9 @@ def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
         group, _, value = text.partition("=")
         if group in defaults and value.endswith(".yaml"):
             raise UserError(f"{text}: a choice is named without .yaml; did you mean {text.removesuffix('.yaml')}?")
-        if group in defaults and re.fullmatch(r"[\d.]+|true|false", value):
-            found.append(f"{group}='{value}'")  # or Hydra, which knows texts as choices only, ends in a traceback
-        elif value != "null" or group not in defaults:
+        if group.lstrip("+") in defaults:
+            text = f"{group}=" + ",".join(f"'{each}'" if NO_TEXT.fullmatch(each) else each for each in value.split(","))
+        if value != "null" or group not in defaults:
             found.append(text)
         elif NONE in (names := choices(conf, group)):
             found.append(f"{group}={NONE}")

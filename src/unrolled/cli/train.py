@@ -131,7 +131,9 @@ def remove_empty_sweep() -> None:
     """Remove the directory of a sweep whose command was refused, before its first job."""
     from unrolled.compare.sweep_summary import SweepSummary
 
-    directory = Path(SweepSummary.directory or "")
+    if SweepSummary.directory is None:
+        return
+    directory = Path(SweepSummary.directory)
     if [file.name for file in directory.glob("*")] == ["multirun.yaml"]:
         shutil.rmtree(directory)
         with suppress(OSError):  # there are other sweeps

@@ -95,7 +95,7 @@ def _agree(override: Override, choices: Mapping[str, Any], run: RunResult, start
     if override.is_delete() or str(value) != str(there):
         shown = "null" if there is None else there
         if run.status == "ok":
-            kept = [text for text in started_with if text.partition("=")[0] != key]
+            kept = [text for text in started_with if text.lstrip("+").partition("=")[0] != key]
             raise UserError(
                 f"{override.input_line}: {run.directory} is finished, where {key}={shown}, and has kept its weights "
                 "alone, with which training does not go on; a new run with its settings but this one is "

@@ -60,8 +60,8 @@ examples:
 """
 
 BINS = 15  # of the calibration error, as Guo et al. (2017) have it
-#: The sources that read the formats of files.
 OF_ROWS = ("empty", "bad_rows")  # the keys that say what becomes of rows, whatever the format
+#: The sources that read the formats of files.
 SOURCES: dict[str, type[FileSource]] = {"csv": CsvFiles, "tsv": CsvFiles, "jsonl": JsonlFiles, "parquet": ParquetFiles}
 
 

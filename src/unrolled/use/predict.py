@@ -148,7 +148,8 @@ def reader_for(
     kind, column_keys = READERS[form], ("text_column", "label_column")[: 1 + labelled]
     same = str(own.get("_target_")).rpartition(".")[2] == kind.__name__.replace("Reader", "Files")
     settings = {key: own[key] for key in kind.setting_names() if same and key in own}
-    columns = {key: own[key] for key in column_keys if same and isinstance(own.get(key), int)}
+    by_name = {key: _names(own.get(key)) for key in column_keys}
+    columns = {key: own[key] for key in column_keys if same and own.get(key) is not None and not by_name[key]}
     if form == "tsv":
         settings["delimiter"] = "tab"
     if settings.get("encoding") is not None and "encoding" not in given:
@@ -160,17 +161,21 @@ def reader_for(
             settings[key] = {"true": True, "false": False}.get(value.lower(), value)
         else:
             raise UserError(f"{prefix}{key}={value}: the format {form} has no such setting; leave it out")
-    texts, label = own.get("text_column"), own.get("label_column")
-    usual = tuple(name for name in (texts if isinstance(texts, list) else [texts]) if isinstance(name, str))
     wanted = Columns(
         columns.get("text_column"),
         columns.get("label_column"),
         labelled=labelled,
-        usual=usual,
-        usual_label=label if isinstance(label, str) else None,
+        usual=by_name["text_column"],
+        usual_label=next(iter(by_name.get("label_column", ())), None),
         prefix=prefix,
     )
     return kind(wanted, **typed_values(prefix.rstrip("."), kind, settings))
+
+
+def _names(column: Any) -> tuple[str, ...]:
+    """The columns that ``column`` names: none where one of them is a number."""
+    listed = column if isinstance(column, list) else [column]
+    return tuple(listed) if all(isinstance(each, str) for each in listed) else ()
 
 
 def _encoding(file: Path, trained: str, prefix: str) -> str:
