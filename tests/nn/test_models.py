@@ -87,6 +87,8 @@ def test_only_an_lstm_has_a_projection(make: Callable[..., Encoder]) -> None:
 def test_the_linear_control_takes_nothing_of_a_recurrence() -> None:
     with pytest.raises(ValueError, match="one linear layer"):
         build.memoryless(E, H, num_layers=2)
+    with pytest.raises(ValueError, match="foo=null: this model has no such option"):
+        build.memoryless(E, H, foo=None)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +96,10 @@ def test_the_linear_control_takes_nothing_of_a_recurrence() -> None:
     [
         ({"engine": "fused", "zoneout_hidden": 0.1}, "engine=fused: .* not those of LSTMCell with zoneout"),
         ({"engine": "fused", "implementation": "official"}, "engine=fused: only handwritten recurrences have engines"),
+        ({"nonlinearity": "relu", "implementation": "official"}, "nonlinearity=relu: this model has no such option"),
     ],
 )
-def test_an_engine_that_does_not_fit_is_refused(keys: dict[str, object], said: str) -> None:
+def test_an_engine_or_an_option_that_does_not_fit_is_refused(keys: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         build.lstm(E, H, **keys)
 

@@ -1,6 +1,6 @@
 """The builder of encoders: the keys of conf/model/*.yaml are the arguments of `build_encoder`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -74,6 +74,7 @@ def build_encoder(
                 raise ValueError(
                     f"{name}={_shown(given[name])}: model=memoryless is one linear layer: leave it at {_shown(only)}"
                 )
+        _check_read(options, ())
     if proj_size:
         if cell in KINDS and "proj_size" not in KINDS[cell].arguments:
             raise ValueError(f"proj_size={proj_size}: model.cell={cell} has no projection; choose model=lstmp")
@@ -133,10 +134,17 @@ def _official(cell: str, hidden_size: int, options: dict[str, Any]) -> Callable[
             "nonlinearity=identity: torch.nn.RNN has tanh and relu only; choose model.implementation=handwritten"
         )
     kind = KINDS[cell]
+    _check_read(options, ("orthogonal", *kind.arguments, *BEYOND_TORCH))
     module: Callable[..., nn.RNNBase] = kind.official
     own = {name: options[name] for name in kind.arguments if name in options}
     orthogonal = kind.cell.gates if options.get("orthogonal") else 0
     return lambda size: Official(module(size, hidden_size, **own), orthogonal)
+
+
+def _check_read(options: dict[str, Any], read: Collection[str]) -> None:
+    for name, value in options.items():
+        if name not in read:
+            raise ValueError(f"{name}={_shown(value)}: this model has no such option; leave it out")
 
 
 def _shown(value: Any) -> str:

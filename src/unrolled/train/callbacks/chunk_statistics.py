@@ -16,7 +16,7 @@ class ChunkStatistics(Callback):
 
     ``tbptt/chunks_per_step``   chunks of documents per optimizer step
     ``tbptt/padding_share``     of all positions computed, those that hold no token, in idle rows too
-    ``tbptt/idle_share``        of all rows of blocks, those that have no document (slots of a stream)
+    ``tbptt/idle_share``        of all rows of blocks, those that have no document (in a stream)
     ``tbptt/carried_share``     of all chunks, those that go on from a carried state; the others begin a document
     ``tbptt/reread_share``      of all tokens read, those that an earlier step had read (a stream with k1 < k2)
 
