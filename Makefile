@@ -60,7 +60,8 @@ mutants: $(READY) ## Break the code on purpose, and see the tests fail
 	$(BIN)/python tests/mutants.py $(ARGS)
 
 clean-cache: $(READY) ## Remove fetched and tokenized data, but no runs
-	@cache="$$($(BIN)/python -c 'from unrolled.places import default_cache_dir; print(default_cache_dir())')" && \
+	@cache="$$($(BIN)/python -c 'from unrolled.cli.terminal import run_script; \
+	  from unrolled.places import default_cache_dir; run_script(lambda _: print(default_cache_dir()))')" && \
 	  rm -rf "$$cache"/tables "$$cache"/tokens "$$cache"/tokenizers "$$cache"/linear && \
 	  echo "There are no data left in $$cache."
 

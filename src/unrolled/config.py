@@ -2,7 +2,8 @@
 
 A group of conf/ is one call: its keys are the arguments of the class or function that `_target_` names, and are held
 against that signature. What belongs to no constructor (`tbptt`, `data`, `text`, `checkpoint` and the keys of no group)
-has a dataclass here or in data/config.py. Ranges are checked by whoever is constructed.
+has a dataclass here, in data/config.py or in tbptt/config.py. Ranges stand in the types and in `NUMBERS`; rules between
+keys are checked by whoever is constructed.
 """
 
 import sys
@@ -47,7 +48,7 @@ PROVIDED = {  # arguments that the program gives
 }
 # Keys of a group that are no arguments of its `_target_`, but of the network: the head's dropout, and its wide path.
 ASIDE: dict[str, dict[str, Any]] = {"pooling": {"dropout": Share}, "model": {"wide": bool}}
-NUMBERS: dict[str, Any] = {  # of the groups, whose constructors would refuse them only after torch has been imported
+NUMBERS: dict[str, Any] = {  # of the groups, whose classes come with torch: some have no rule of their own, and all would speak late
     "model.hidden_size": Count,
     "model.num_layers": Count,
     "model.proj_size": Annotated[int, at_least(0)],
@@ -138,7 +139,8 @@ GROUPS = (*NETWORK, *TRAINING)
 def check_early(config: DictConfig) -> None:
     """What `checked` checks without torch and Lightning, whose import takes seconds, and whether the files are there.
 
-    Raises UserError as `checked` does, for files of data and vectors that cannot be read, and for no usable cache.
+    Raises UserError as `checked` does, for classes whose module is not there, for files of data and vectors that cannot
+    be read, and for no usable cache.
     """
     keys = _composed(config)
     objects = _without_torch(keys)[1]

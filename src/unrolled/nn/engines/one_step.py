@@ -14,8 +14,8 @@ def one_step(
 ) -> tuple[Tensor, State]:
     """A single time step x (1, B, E) without gradients, in as few operations as can be.
 
-    The loops lay out the recurrent weights anew in each call, which takes longer than to use them once, so the product
-    is made here; an LSTM's loop then gets a recurrence of no width.
+    To lay out the recurrent weights for the loops takes longer than to use them once, so the product is made here; an
+    LSTM's loop then gets a recurrence of no width.
     """
     h, U, bias_ih, bias_hh = state[0], weights["weight_hh"], weights.get("bias_ih"), weights.get("bias_hh")
     a = _affine(bias_ih, x[0], weights["weight_ih"])  # (B, G H)
