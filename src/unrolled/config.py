@@ -48,7 +48,7 @@ PROVIDED = {  # arguments that the program gives
 }
 # Keys of a group that are no arguments of its `_target_`, but of the network: the head's dropout, and its wide path.
 ASIDE: dict[str, dict[str, Any]] = {"pooling": {"dropout": Share}, "model": {"wide": bool}}
-NUMBERS: dict[str, Any] = {  # of the groups, whose classes come with torch: some have no rule of their own, and all would speak late
+NUMBERS: dict[str, Any] = {  # of groups whose classes come with torch; not all of these have a rule of their own
     "model.hidden_size": Count,
     "model.num_layers": Count,
     "model.proj_size": Annotated[int, at_least(0)],
