@@ -67,6 +67,20 @@ MUTANTS = [
         "tests/use/test_predict.py",
     ),
     Mutant(
+        "columns by number are looked for by name in a further file",
+        "use/predict.py",
+        "if same and own.get(key) is not None and not by_name[key]",
+        "if same and isinstance(own.get(key), int)",
+        "tests/use/test_predict.py",
+    ),
+    Mutant(
+        "marks of few documents are refused as measured numbers",
+        "data/prepare.py",
+        "len(labels) > max(documents / 2, MARKS)",
+        "len(labels) > documents / 2",
+        "tests/data/test_prepare.py",
+    ),
+    Mutant(
         "a pair of tokens on both sides of a chunk's end is not counted",
         "use/predictor.py",
         "self._count(self._counts, self._waiting[:size], self._last)",
