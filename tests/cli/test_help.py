@@ -3,7 +3,7 @@
 from omegaconf import OmegaConf
 from tests.conftest import ROOT
 
-from unrolled.cli.conf import choices, default_choices
+from unrolled.cli.conf import choices, default_choices, own_folders
 from unrolled.cli.help import help_text
 
 CONF = ROOT / "conf"
@@ -20,6 +20,14 @@ def test_help_names_every_group_with_every_choice_and_its_default() -> None:
     for group, default in defaults.items():
         names = [f"{name}*" if name == default else name for name in choices(CONF, group)]
         assert f"{group} {', '.join(names)}" in text
+
+
+def test_help_names_the_choices_of_the_users_own_folder(tmp_path) -> None:
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "my_sum.yaml").touch()
+    for arguments in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"]):
+        assert "max, mean, my_sum" in help_text(CONF, own_folders(arguments))
+    assert "my_sum" not in help_text(CONF)
 
 
 def test_the_keys_that_help_names_exist(compose_config) -> None:

@@ -63,7 +63,7 @@ def test_its_predictions_and_metrics_are_those_of_the_saved_model(swept: tuple[R
     linear, lstm = swept
     loaded = load_run(linear.directory)
     documents = own_documents(loaded, Notes())
-    evaluation = evaluate(loaded, documents)
+    evaluation = evaluate(loaded, documents, "the test set")
     saved = load_predictions(linear)
     assert saved is not None
     assert saved["predicted"].tolist() == [evaluation.class_names[i] for i in evaluation.predicted]
@@ -92,7 +92,7 @@ def test_the_accuracy_of_the_network_alone_is_that_of_a_mix_without_the_linear_m
     assert loaded.model.network is not None
     assert loaded.model.network.mix is not None
     loaded.model.network.mix.copy_(torch.tensor([1.0, 0.0]))
-    alone = evaluate(loaded, own_documents(loaded, Notes()))
+    alone = evaluate(loaded, own_documents(loaded, Notes()), "the test set")
     assert lstm.metrics[NETWORK_ALONE] == pytest.approx(accuracy_score(alone.labels, alone.predicted))
 
 

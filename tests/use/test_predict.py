@@ -80,6 +80,11 @@ def test_lines_go_through_a_pipe(trained) -> None:
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == load(trained).predict(["oil", "bank"]).tolist()
     assert "2 documents, 2 tokens in" in done.stderr
+    done = forked("predict.py", f"run={trained}", "--proba", input="oil\n")
+    fields = done.stderr.partition("the fields of each line: ")[2].splitlines()[0].split(", ")
+    values = dict(zip(fields, done.stdout.rstrip("\n").split("\t"), strict=True))
+    assert values["probability"] == values[f"probability of {values['predicted']}"], "the class that a number is of"
+    assert "1 document, 1 token in" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -109,6 +114,14 @@ def test_mistakes_are_user_errors_and_leave_no_output(trained, tmp_path, content
     with pytest.raises(UserError, match=message):
         main([f"run={trained}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.csv'}", *arguments])
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("key", ["input", "output"])
+def test_a_directory_is_named_as_one(tmp_path, key) -> None:
+    (tmp_path / "in.csv").write_text("text\na\n")
+    given = {"input": tmp_path / "in.csv", "output": tmp_path / "out.csv", key: tmp_path}
+    with pytest.raises(UserError, match=f"^{key}={tmp_path} is a directory, not a file; give a file"):
+        main(["run=none", *(f"{name}={path}" for name, path in given.items())])
 
 
 def test_bad_json_names_its_line(trained, tmp_path) -> None:

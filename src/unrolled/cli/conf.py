@@ -38,8 +38,7 @@ def existing_keys(conf: Path, arguments: Sequence[str]) -> list[str]:
 
     groups = default_choices(conf)
     chosen = [f"{group}={value.split(',')[0]}" for group, value in pairs(arguments) if group in groups]
-    folders = [f"file://{value}" for key, value in pairs(arguments) if key == "--config-dir"]
-    folders += [f"file://{b}" for a, b in pairwise(arguments) if a in ("--config-dir", "-cd")]
+    folders = [f"file://{folder}" for folder in own_folders(arguments)]
     search = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
@@ -48,6 +47,12 @@ def existing_keys(conf: Path, arguments: Sequence[str]) -> list[str]:
         except HydraException:  # a choice is wrong as well
             config = compose("config")
     return [*groups, *_dotted(OmegaConf.to_container(config))]
+
+
+def own_folders(arguments: Sequence[str]) -> list[str]:
+    """The folders with the user's own choices, as --config-dir names them."""
+    joined = [value for key, value in pairs(arguments) if key == "--config-dir"]
+    return joined + [value for option, value in pairwise(arguments) if option in ("--config-dir", "-cd")]
 
 
 def pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The text that `python train.py --help` prints."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from unrolled.cli.conf import choices, default_choices
@@ -45,10 +46,11 @@ their values, --config-dir DIR adds your own choices, --hydra-help says more.
 """
 
 
-def help_text(conf: Path) -> str:
-    """The text, with the groups and choices of ``conf``."""
+def help_text(conf: Path, own: Sequence[str] = ()) -> str:
+    """The text, with the groups of ``conf`` and their choices there and in the user's ``own`` folders."""
     defaults, lines = default_choices(conf), []
     for group, default in defaults.items():
-        names = ", ".join(f"{name}*" if name == default else name for name in choices(conf, group))
+        found = sorted({name for folder in (conf, *map(Path, own)) for name in choices(folder, group)})
+        names = ", ".join(f"{name}*" if name == default else name for name in found)
         lines += textwrap.wrap(names, 80, initial_indent=f"  {group:<12}", subsequent_indent=" " * 14)
     return HELP.format(groups="\n".join(lines))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.cli.command_line import check_options, check_output_dir, quote_names, without_null_choices
-from unrolled.cli.conf import PROJECT_VARIABLE, register_resolver
+from unrolled.cli.conf import PROJECT_VARIABLE, own_folders, register_resolver
 from unrolled.cli.explain import explained
 from unrolled.cli.help import help_text
 from unrolled.cli.terminal import stop
@@ -27,7 +27,7 @@ def train_command(conf: Path) -> None:
     HYDRA_FULL_ERROR=1 shows Hydra's own report of a mistake with its traceback instead of one message.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
-        sys.stdout.write(help_text(conf))
+        sys.stdout.write(help_text(conf, own_folders(sys.argv[1:])))
         return
     in_full = os.environ.get("HYDRA_FULL_ERROR", "0") != "0"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before we are asked

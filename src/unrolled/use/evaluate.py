@@ -149,7 +149,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         name = "test"
         documents = own_documents(run, notes)
-    evaluation = evaluate(run, documents)
+    evaluation = evaluate(run, documents, given.get("data.test", "the test set"))
     directory = save(run, evaluation, documents, name)
     show(run, evaluation, documents, name, int(given.get("errors", "10")), Console())
     for line in note_lines(notes.as_dict()):
@@ -157,15 +157,16 @@ def main(arguments: Sequence[str]) -> None:
     print(f"written to {directory}")
 
 
-def evaluate(run: "LoadedRun", documents: Sequence[Document]) -> Evaluation:
-    """Classify ``documents``. Raises UserError for a class that the model does not know."""
+def evaluate(run: "LoadedRun", documents: Sequence[Document], source: str) -> Evaluation:
+    """Classify ``documents`` of ``source``. Raises UserError for a class that the model does not know."""
     names = [str(name) for name in run.model.classes_]
     index = {name: i for i, name in enumerate(names)}
     for document in documents:
         if document.label not in index:
             raise UserError(
-                f"record {document.record} has the class {document.label!r}, which the model does not know; it knows "
-                f"{', '.join(names[:20])}" + (" and others" if len(names) > 20 else "")
+                f"record {document.record} of {source} has the class {document.label!r}, which the model does not "
+                f"know; it knows {', '.join(names[:20])}{' and others' if len(names) > 20 else ''}: remove such rows, "
+                "or name another column with data.label_column"
             )
     labels = np.array([index[document.label] for document in documents], dtype=np.int64)
     return Evaluation(names, labels, run.model.predict_proba(document.text for document in documents))

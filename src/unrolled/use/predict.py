@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Classify texts with the model of a run. Columns and order of the input are kept;
-the class and its probability are put behind them. Memory does not grow with the
-input.
+the class and its probability are put behind them. Output as plain lines has the
+class and its probability alone, with a tab between them. Memory does not grow
+with the input.
 """
 
 #: The reader of each format of the input, and the formats of the output.
@@ -83,10 +84,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--top", type=int, metavar="K", help="the K most likely classes with their probabilities")
     options, given = parse_key_values(parser, arguments, KEYS, required=["run"])
     source, target = given.get("input", "-"), given.get("output", "-")
+    file = STANDARD_INPUT if source == "-" else existing_file(source, "input", once=True)
+    if Path(target).is_dir():
+        raise UserError(f"output={target} is a directory, not a file; give a file")
     form = format_of(source, given.get("format"), "format", tuple(READERS))
     to_pipe = target == "-" and "output_format" not in given and form in OUTPUTS
     out_form = form if to_pipe else format_of(target, given.get("output_format"), "output_format", OUTPUTS)
-    file = STANDARD_INPUT if source == "-" else existing_file(source, "input", once=True)
     if "-" not in (source, target) and Path(target).exists() and Path(target).samefile(file):
         raise UserError(f"output={target} is the input itself, which would be lost; give another name")
     from unrolled.use.load import load_run  # not at the top: it imports torch
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         unknown = f"{model.blank:,} without a word, {model.unknown:,} with unknown words alone"
         sys.stderr.write(f"warning: documents whose class is a guess: {unknown}\n")
     sys.stderr.write(
-        f"{counted(count, 'document')}, {model.tokens_read:,} tokens in {seconds:.1f} s: "
+        f"{counted(count, 'document')}, {counted(model.tokens_read, 'token')} in {seconds:.1f} s: "
         f"{count / seconds:,.0f} documents/s, {model.tokens_read / seconds:,.0f} tokens/s\n"
     )
 
@@ -201,7 +204,10 @@ def _classify(
     model: "TextClassifier", reader: Reader, file: Path, out: IO[str], form: str, options: argparse.Namespace
 ) -> int:
     """Write every row with its classes; returns how many there are."""
-    writer = Writer(out, form, added_fields(model.classes_, options.top, options.proba))
+    added = added_fields(model.classes_, options.top, options.proba)
+    if form == "lines" and options.proba:
+        sys.stderr.write(f"the fields of each line: {', '.join(added)}\n")
+    writer = Writer(out, form, added)
     waiting: deque[tuple[Collection[str], Collection[Any]]] = deque()  # rows that the model has not yet classified
 
     def texts() -> Iterator[str]:
