@@ -13,6 +13,7 @@ from tests.nn.build import gru, lstm
 from tests.use.test_predictor import model, texts
 
 from unrolled.errors import UserError
+from unrolled.tbptt.loop import Truncation
 from unrolled.use.export import ChunkModel, export_onnx, main, run_onnx
 from unrolled.use.load import load_run
 
@@ -79,6 +80,11 @@ def test_the_exported_model_is_the_trained_one(trained, tmp_path) -> None:
         export_onnx(run, directory)
     with pytest.raises(UserError, match="is a file; name a directory"):
         export_onnx(run, directory / "labels.txt")
+    run.model.linear = run.model.network.mix = None  # as with model.wide=false and tbptt.carry=false
+    run.model.truncation, run.config.tbptt.carry, run.model.chunk_len = Truncation(carry=False), False, 7
+    export_onnx(run, tmp_path / "plain" / "export")
+    found = _by_readme(tmp_path / "plain", run.model.classes_)
+    np.testing.assert_allclose(found, run.model.predict_proba(DOCUMENTS), atol=1e-5)
 
 
 def _by_readme(directory: Path, classes: np.ndarray) -> np.ndarray:
@@ -86,6 +92,8 @@ def _by_readme(directory: Path, classes: np.ndarray) -> np.ndarray:
     (code,) = re.findall(
         r"```\w+\n(import json, numpy, onnxruntime.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
     )
+    code, texts = re.subn(r"^text = .*\n", "", code, flags=re.MULTILINE)
+    assert texts == 1
     program = f"""
 import sys
 sys.modules.update(torch=None)
