@@ -57,7 +57,7 @@ def test_mistakes_are_user_errors(record, tmp_path) -> None:
     with pytest.raises(UserError, match="no run found"):
         main([str(tmp_path)])
     record("lstm")
-    for option, key in (("--sort", "speed"), ("--filter", "quite_another=1"), ("--group", "modle")):
+    for option, key in (("--sort", "accuracy"), ("--filter", "modell=1"), ("--group", "modle")):
         with pytest.raises(
             UserError, match=f"{option} {key.split('=')[0]}: no run has this key; did you mean "
         ) as error:

@@ -3,6 +3,7 @@ import pytest
 
 from unrolled.compare.comparison import SAME_DOCUMENTS, compare, difference, flatten, is_best
 from unrolled.errors import UserError
+from unrolled.train.columns import BY_NAME
 from unrolled.train.results import find_runs
 
 
@@ -98,6 +99,16 @@ def test_the_best_is_marked_per_column_and_the_others_tested_against_it(record, 
     assert section.p_value.iloc[1] == pytest.approx(2 / 2**7)
 
 
+def test_the_noise_of_float32_decides_no_tie(record, tmp_path) -> None:
+    for model, accuracy in (("lstm", float(np.float32(0.95))), ("linear", 0.95), ("gru", 0.9)):
+        record(model, 0, accuracy, baseline={"test/accuracy": 0.95}, right=[True] * 9 + [False])
+    ((_, section),) = compare(find_runs([tmp_path])).sections()
+    assert section.best.tolist() == is_best(section).test_accuracy.tolist() == [True, True, False]
+    assert section.p_value.notna().tolist() == [False, False, True]
+    assert [BY_NAME["over_linear"].text(number) for number in section.over_linear] == ["0.00", "0.00", "-5.00"]
+    assert BY_NAME["over_linear"].text(-0.00001) == "0.00"
+
+
 def test_filters_keep_what_they_name(record, tmp_path) -> None:
     for model in ("rnn", "lstm", "gru"):
         for seed in (0, 1):
@@ -109,6 +120,8 @@ def test_filters_keep_what_they_name(record, tmp_path) -> None:
         UserError, match=r"--filter tbtt\.chunk_len: no run has this key; did you mean tbptt\.chunk_len"
     ):
         compare(runs, ["tbtt.chunk_len=10"])
+    with pytest.raises(UserError, match=r"--filter nosuch: no run has this key$"):
+        compare(runs, ["nosuch=gru"])
     with pytest.raises(UserError, match="no run is left by --filter model=elman; 6 were found"):
         compare(runs, ["model=elman"])
     with pytest.raises(UserError, match="write key=value"):

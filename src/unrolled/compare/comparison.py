@@ -34,10 +34,10 @@ class Comparison:
     table: a row per configuration, best first in each section. Its columns are ``section`` (title), ``documents`` (the
     part of it that says which documents were read), the settings of ``keys``, each name of ``COLUMNS`` with the mean
     over the finished runs and ``<name>_std`` with the standard deviation (n - 1), NaN where there is none or timings
-    come from different places; ``best`` (in test accuracy in its section), ``p_value`` (against that),
-    ``timings_comparable`` (in its section), ``status``, ``seeds`` and ``folds`` of the finished runs, ``runs``,
-    ``finished`` (of these, status ok), ``places`` (in which they were timed) and ``label`` (a short text that tells it
-    from the others).
+    come from different places; ``best`` (in test accuracy in its section; several where they tie), ``p_value``
+    (against that), ``timings_comparable`` (in its section), ``status``, ``seeds`` and ``folds`` of the finished runs,
+    ``runs``, ``finished`` (of these, status ok), ``places`` (in which they were timed) and ``label`` (a short text that
+    tells it from the others).
     """
 
     table: pd.DataFrame
@@ -171,7 +171,8 @@ def _configurations(runs: Sequence[RunResult]) -> pd.DataFrame:
     newest = frame.sort_values("ok", kind="stable").drop_duplicates("hash", keep="last").sort_index()
     finished = newest[newest.ok].groupby("configuration", sort=False)
     deviation = finished[NAMES].std().add_suffix("_std")
-    numbers = pd.concat([finished[NAMES].mean(), deviation], axis="columns")
+    mean = finished[NAMES].mean().round(6)  # 0.95 is the same accuracy in float32 and in float64
+    numbers = pd.concat([mean, deviation], axis="columns")
     numbers.loc[finished.place.nunique() > 1, [*TIMINGS, *(f"{name}_std" for name in TIMINGS)]] = float("nan")
     table = newest.groupby("configuration", sort=False).run.agg(list).to_frame("runs")
     table["finished"] = [[run for run in of if run.status == "ok"] for of in table.runs]
@@ -191,8 +192,8 @@ def _ranked(section: pd.DataFrame, by: str) -> pd.DataFrame:
     section["best"], section["p_value"] = False, float("nan")
     if section.test_accuracy.count() > 1:
         best = section.test_accuracy.idxmax()
-        section.loc[best, "best"] = True
-        for other in section.index[section.test_accuracy.notna()].drop(best):
+        section["best"] = section.test_accuracy == section.test_accuracy[best]
+        for other in section.index[section.test_accuracy.notna() & ~section.best]:
             p = compare_configurations(section.finished[best], section.finished[other])
             section.loc[other, "p_value"] = float("nan") if p is None else p
     column = BY_NAME.get(by)
@@ -272,8 +273,8 @@ def _status(runs: Sequence[RunResult]) -> str:
 
 def _unknown(key: str, known: Iterable[str], option: str) -> UserError:
     names = sorted(known)
-    close = dict.fromkeys([*nearest(key, names)[:2], *get_close_matches(key, names, n=3, cutoff=0.0)])
-    return UserError(f"{option} {key}: no run has this key; did you mean {', '.join(close)}?")
+    close = dict.fromkeys([*nearest(key, names)[:2], *get_close_matches(key, names)])
+    return UserError(f"{option} {key}: no run has this key" + (f"; did you mean {', '.join(close)}?" if close else ""))
 
 
 def _notes(table: pd.DataFrame) -> list[str]:

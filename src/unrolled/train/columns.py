@@ -29,8 +29,8 @@ class Column:
         return value.get(self.key) if self.key else value
 
     def text(self, number: float) -> str:
-        """``0.8125`` is ``81.25`` where the unit is percent, ``1234567`` is ``1,234,567``."""
-        return f"{number * (100 if self.unit == '%' else 1):,.{self.digits}f}"
+        """``0.8125`` is ``81.25`` where the unit is percent, ``1234567`` is ``1,234,567``; zero has no sign."""
+        return f"{number * (100 if self.unit == '%' else 1):z,.{self.digits}f}"
 
     def text_with_unit(self, number: float | None) -> str:
         """``81.25 %``; a duration is ``1:35``; a dash where there is no number."""
