@@ -113,6 +113,13 @@ def checked_and_built(config: DictConfig) -> None:
             ["model.nonlinearity=identity", "handwritten"],
         ),
         (["model=memoryless", "model.num_layers=2"], ["model.num_layers=2", "leave it at 1"]),
+        (["model=mgu", "model.implementation=official"], ["model.implementation=official: torch.nn has no MGU;"]),
+        (["+model.foo=3"], ["model.foo: there is no such key"]),
+        (
+            ["+model.zoneout_hiden=0.1"],
+            ["model.zoneout_hiden: there is no such key; did you mean model.zoneout_hidden?"],
+        ),
+        (["trainer.max_epochs=-3"], ["trainer.max_epochs=-3: must be -1 (until", "ends the run), at least 1 or null"]),
         (["model.engine=turbo"], ["model.engine=turbo", "auto, eager, fused"]),
         (["model.chrono=1"], ["model.chrono=1", "at least 2"]),
         (["model.chrono=9", "model.forget_bias=1"], ["model.forget_bias=1", "chrono=9"]),

@@ -65,7 +65,7 @@ NUMBERS: dict[str, Any] = {  # of groups whose classes come with torch; not all 
     "trainer.max_steps": int,
     "trainer.max_epochs": Annotated[
         int,
-        Rule(lambda n: n == -1 or n >= 1, "at least 1, or -1 to train until trainer.max_steps or trainer.max_time"),
+        Rule(lambda n: n == -1 or n >= 1, "-1 (until trainer.max_steps or trainer.max_time ends the run), at least 1"),
     ]
     | None,
 }
@@ -200,7 +200,7 @@ def _composed(config: DictConfig) -> dict[str, Any]:
     if config.get("recipe") is None and (waiting := undecided(config)):
         others = f" (and {', '.join(waiting[1:])})" if waiting[1:] else ""
         raise UserError(
-            f"{waiting[0]}={AUTO}: recipe=null decides nothing; give a value{others}, or choose recipe=auto"
+            f"{waiting[0]}={AUTO}: recipe=none decides nothing; give a value{others}, or choose recipe=auto"
         )
     try:
         composed = OmegaConf.to_container(stood_in(config), resolve=True)

@@ -301,6 +301,7 @@ def test_what_no_classifier_can_learn_from_is_refused(tmp_path: Path) -> None:
         ({"max_tokens": -1}, r"data\.max_tokens=-1: must be at least 1 or null"),
         ({"fold": 5}, r"data\.fold must lie between 0 and data\.folds - 1 = 4, .* got 5"),
         ({"folds": 1}, r"data\.folds=1: must be at least 2"),
+        ({"folds": 3}, r"data\.folds=3: there are no folds without data\.fold; set that to a number from 0 to 2"),
         ({"valid_part": "middle"}, r"data\.valid_part=middle: must be one of random, first, last"),
         ({"cut": "middle"}, r"data\.cut=middle: must be one of head, tail, head\+tail"),
     ],

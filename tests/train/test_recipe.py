@@ -110,7 +110,7 @@ def test_what_a_choice_does_not_have_or_sets_itself_is_left_alone(
 def test_without_a_recipe_every_key_needs_a_value(compose_config: Compose) -> None:
     some = [f"{key}={value}" for key, value in TYPED.items()]
     checked(compose_config("name=x", "recipe=none", *some))
-    with pytest.raises(UserError, match=r"^trainer.max_epochs=auto: recipe=null decides nothing; give a value, or"):
+    with pytest.raises(UserError, match=r"^trainer.max_epochs=auto: recipe=none decides nothing; give a value, or"):
         checked(compose_config("name=x", "recipe=none", *(each for each in some if "max_epochs" not in each)))
 
 

@@ -27,7 +27,9 @@ def test_the_table_shows_what_a_run_reached() -> None:
     row = printed(run).splitlines()[2]
     for cell in ("lstmp", "official", "1,234,567", "81.25 %", "80.00 %", "75.00 %", "41,234", "812 MiB", "1:35"):
         assert cell in row
-    assert printed(run).rstrip().endswith("tensorboard --logdir runs")
+    for logger, shown in (("TensorBoardLogger", True), ("CSVLogger", False), (None, False)):
+        run.config["logger"] = logger and {"_target_": f"pytorch_lightning.loggers.{logger}"}
+        assert printed(run).rstrip().endswith("tensorboard --logdir runs") is shown
     assert "network alone" not in printed(run)
     run.metrics[NETWORK_ALONE] = 0.4
     assert "network alone: test acc 40.00 %" in printed(run).splitlines()

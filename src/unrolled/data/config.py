@@ -29,6 +29,11 @@ class DataConfig:
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
+        if self.fold is None and self.folds != DataConfig.folds:
+            raise UserError(
+                f"data.folds={self.folds}: there are no folds without data.fold; set that to a number from 0 to "
+                f"{self.folds - 1}, too, or leave data.folds at {DataConfig.folds}"
+            )
         if self.fold is not None and not 0 <= self.fold < self.folds:
             raise UserError(
                 f"data.fold must lie between 0 and data.folds - 1 = {self.folds - 1}, or be null, got {self.fold}"

@@ -119,8 +119,9 @@ def _handwritten(cell: str, hidden_size: int, options: dict[str, Any]) -> Callab
 def _official(cell: str, hidden_size: int, options: dict[str, Any]) -> Callable[[int], nn.Module]:
     """The same with torch.nn's class."""
     if cell not in KINDS:
+        name = cell.rpartition(".")[2].removesuffix("Cell")
         raise ValueError(
-            f"implementation=official: torch.nn has no {cell}; choose model.implementation=handwritten, or "
+            f"implementation=official: torch.nn has no {name}; choose model.implementation=handwritten, or "
             "model=rnn, lstm, lstmp or gru"
         )
     for name, off in BEYOND_TORCH.items():

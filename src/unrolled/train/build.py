@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from unrolled.arguments import unknown_key
 from unrolled.config import Config, stood_in
 from unrolled.data.prepare import PreparedData
 from unrolled.data.vectors import Vectors
@@ -117,6 +118,9 @@ def build(key: str, config: DictConfig | None, **known: Any) -> Any:
 
     def refused(error: Exception) -> UserError:
         said = " ".join(str(error.__cause__ or error).split())
+        unexpected = re.search(r"got an unexpected keyword argument '(\w+)'", said)
+        if unexpected and (name := unexpected[1]) in config:
+            return unknown_key(f"{key}.{name}", [f"{key}.{each}" for each in map(str, config) if each != name])
         if key == "trainer" and "gpu backend" in said:
             said = f"accelerator={config.get('accelerator')}: there is no GPU here, or torch cannot use it"
         if key == "trainer" and re.search("accelerator|device|cuda|gpu", said, re.IGNORECASE):

@@ -40,7 +40,7 @@ def print_data(summary: dict[str, Any], console: Console) -> None:
 
 
 def print_run(run: RunResult, logdir: str | Path, console: Console) -> None:
-    """What a finished run has reached, and the command that shows the curves."""
+    """What a finished run has reached, and the command that shows the curves, where TensorBoard has them."""
     titles = ["model", "implementation", *(column.label for column in SHOWN)]
     shown = (column.text_with_unit(column.of(run)) for column in SHOWN)
     row = [*map(escape, (run.model or run.name, run.implementation or "-")), *shown]
@@ -53,7 +53,8 @@ def print_run(run: RunResult, logdir: str | Path, console: Console) -> None:
     if run.baseline:
         better = "; the linear model is better here" if _baseline_is_better(run) else ""
         say(console, baseline_line(run.baseline) + better)
-    say(console, f"\ntensorboard --logdir {logdir}")
+    if "TensorBoard" in str((run.config.get("logger") or {}).get("_target_")):
+        say(console, f"\ntensorboard --logdir {logdir}")
 
 
 def baseline_line(baseline: Mapping[str, float], split: str = "test") -> str:
