@@ -688,6 +688,7 @@ MUTANTS = [
     Mutant(
         "different data are ranked together", "compare/comparison.py", "read.nunique().max() == 1", "True", COMPARED
     ),
+    Mutant("float32 decides ties", "compare/comparison.py", ".mean().round(6)", ".mean()", COMPARED),
     Mutant("folds are rows of their own", "compare/comparison.py", '("seed", "data.fold")', '("seed",)', COMPARED),
     Mutant(
         "timings from different places are ranked",

@@ -145,7 +145,10 @@ SMALL = ("data=book_excerpts", "data.max_tokens=40", "embedding.embedding_dim=5"
 
 def test_a_sweep_over_two_devices_runs_each_job_once(tmp_path) -> None:
     """Each process that Lightning's own launcher starts would begin the sweep again."""
-    arguments = [*SMALL, "trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", f"output_dir={tmp_path}"]
+    file = tmp_path / "reviews.csv"
+    file.write_text("text,label\n" + "a good one,yes\na bad one,no\n" * 30)
+    own = ["data=csv", f"data.train={file}", *SMALL[1:]]
+    arguments = [*own, "trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", f"output_dir={tmp_path}"]
     code = finish_training(["-m", *arguments, "seed=3"], tmp_path / "output.txt")
     output = (tmp_path / "output.txt").read_text()
     assert code == 0, output
@@ -155,7 +158,7 @@ def test_a_sweep_over_two_devices_runs_each_job_once(tmp_path) -> None:
     predicted = (file.parent / "predictions.csv").read_text().splitlines()[1:]
     assert len(predicted) == results["data_summary"]["splits"]["test"]["documents"]
     assert max(Counter(line.split(",")[0] for line in predicted).values()) == 1
-    assert output.count("tensorboard --logdir") == 1
+    assert output.count("tensorboard --logdir") == output.count("delimiter a comma") == 1
     assert not list(ROOT.glob("*.log"))
 
 

@@ -37,7 +37,8 @@ def global_rank() -> int:
 
 def overrides_of_rank() -> list[str]:
     """Hydra's settings for all processes but the first: write no file, log nothing."""
-    return ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"] if global_rank() else []
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+    return ["hydra.run.dir=.", "hydra.output_subdir=null", *quiet] if global_rank() else []
 
 
 def of_all_devices(own: Any) -> list[Any]:
