@@ -23,7 +23,7 @@ PLANS = {
     "election_tweets": Plan(list(WAYS), SEEDS),
     "reuters_r8": Plan(list(WAYS), SEEDS),
     "reuters_r52": Plan(list(WAYS), SEEDS),
-    "newsgroups": Plan(("linear", "memoryless", "lstmp"), SEEDS),
+    "newsgroups": Plan(("linear", "memoryless", "lstm in both directions", "lstmp"), SEEDS),
     "listops": Plan(list(WAYS), SEEDS),
 }
 
