@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from unrolled.arguments import nearest, quoted
@@ -21,7 +22,7 @@ NO_TEXT = re.compile(r"[-+]?[\d._]+(e[-+]?\d+)?|true|false|inf|nan", re.IGNORECA
 
 def check_options(arguments: Sequence[str], conf: Path) -> None:
     """Raise UserError for a setting with dashes before it, as ``--dry-run`` or ``--epochs 3``."""
-    for text, after in zip(arguments, [*arguments[1:], ""], strict=True):
+    for text, after in pairwise([*arguments, ""]):
         option, equals, value = text.partition("=")
         if option.startswith("--") and option not in HYDRAS_OPTIONS:
             name = option[2:].replace("-", "_")
