@@ -68,11 +68,16 @@ def build_encoder(
     Raises ValueError for an option that this cell or this implementation does not have.
     """
     if cell == "memoryless":
-        given = {"num_layers": num_layers, "bidirectional": bidirectional, "dropout": dropout, "proj_size": proj_size}
-        for name, only in {"num_layers": 1, "bidirectional": False, "dropout": 0.0, "proj_size": 0}.items():
-            if given[name] != only:
+        fixed = {
+            "num_layers": (num_layers, 1),
+            "bidirectional": (bidirectional, False),
+            "dropout": (dropout, 0.0),
+            "proj_size": (proj_size, 0),
+        }
+        for name, (value, only) in fixed.items():
+            if value != only:
                 raise ValueError(
-                    f"{name}={_shown(given[name])}: model=memoryless is one linear layer: leave it at {_shown(only)}"
+                    f"{name}={_shown(value)}: model=memoryless is one linear layer: leave it at {_shown(only)}"
                 )
         _check_read(options, ())
     if proj_size:
