@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -11,6 +11,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.precision import MixedPrecision
 from tests.nn import build
 from tests.nn.build import POOLINGS
@@ -384,6 +386,44 @@ def test_evaluation_ignores_how_training_truncates(make_corpus: Make) -> None:
         (metrics,) = trainer().validate(classifier(**tbptt), loader, verbose=False)
         losses.append(metrics["val/loss"])
     assert losses[0] == losses[1] == losses[2]
+
+
+class Losses(Logger):
+    """What is logged of the training loss, by step."""
+
+    name, version = "losses", 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: dict[int, float] = {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if "train/loss" in metrics and step is not None:
+            self.logged[step] = metrics["train/loss"]
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+class StopAfter(Callback):
+    """Ends the training after the batch of this number, as Lightning's Timer does when time is up."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        trainer.should_stop |= args[-1] == self.batch
+
+
+@pytest.mark.parametrize(("batch", "seen"), [(3, [2]), (5, [2, 5]), (None, [2, 5])])
+def test_a_logged_loss_is_that_of_its_own_step(make_corpus: Make, batch: int | None, seen: list[int]) -> None:
+    """The oracle is the same training that logs every loss. Training that a callback ends logs no earlier loss."""
+    schedule, every, some = DocumentsSchedule(make_corpus(LENGTHS + [2]), 1, 4), Losses(), Losses()
+    fit(classifier(), schedule, logger=every, log_every_n_steps=1)
+    stop = [] if batch is None else [StopAfter(batch)]
+    fit(classifier(), schedule, logger=some, log_every_n_steps=3, callbacks=stop)
+    assert len(set(every.logged.values())) == len(every.logged) == 7
+    assert some.logged == {step: every.logged[step] for step in seen}
 
 
 def test_copies_are_independent(make_corpus: Make) -> None:

@@ -65,6 +65,7 @@ def fit(corpus: TokenCorpus, schedule: str, **options: Any) -> dict[str, Any]:
         enable_checkpointing=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=1,
+        log_every_n_steps=1,
         **options,
     )
     trainer.fit(model, datamodule=data)

@@ -29,6 +29,7 @@ from unrolled.train.devices import of_all_devices
 from unrolled.train.mix import fit_mix
 from unrolled.train.results import NETWORK_ALONE
 from unrolled.train.row_adamw import RowAdamW, clip_gradients
+from unrolled.train.step_boundaries import logs_after_this_step, steps_after, validation_follows
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Classifier(pl.LightningModule):
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._waiting: CarriedState | None = None  # of a stream, between two batches
+        self._logged = True  # the batch's loss
         self._answers: list[tuple[Tensor, Tensor]] = []  # predicted and true classes of the epoch's documents so far
         metrics = MetricCollection(
             {
@@ -116,14 +118,27 @@ class Classifier(pl.LightningModule):
             each = self._each_loss(logits, batch.labels)
             loss = (each * chunk_weights(self.tbptt.loss, batch, each.dtype)).sum() / batch.normalizer
             ended, labels = logits[batch.ended_rows], batch.labels[batch.ended_rows]
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(batch.num_documents, 1), sync_dist=True)
+        self._logged = self._is_looked_at(batch_idx)
+        if self._logged:
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(batch.num_documents, 1), sync_dist=True)
         if len(ended):
             predicted = ended.detach().argmax(1)
             self._answers.append((predicted, labels))  # metrics are computed at the epoch's end, not in each step
-            self.log(
-                "accuracy", (predicted == labels).float().mean(), prog_bar=True, logger=False, batch_size=len(ended)
-            )
+            if self._logged:
+                right = (predicted == labels).float().mean()
+                self.log("accuracy", right, prog_bar=True, logger=False, batch_size=len(ended))
         return loss
+
+    def _is_looked_at(self, batch_idx: int) -> bool:
+        """Whether somebody looks at this batch's loss: to log it in every step would take half a millisecond each."""
+        trainer = self.trainer
+        logged = logs_after_this_step(trainer) and steps_after(trainer, batch_idx)
+        return logged or validation_follows(trainer, batch_idx) or trainer.should_stop
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Lightning logs one more step where a callback ends the training: not with an earlier batch's loss."""
+        if self.trainer.should_stop and not self._logged and self.trainer._results is not None:
+            self.trainer._results.reset(metrics=False, fx="training_step")
 
     def on_fit_start(self) -> None:
         if self.network.encoder.bidirectional and self.tbptt.schedule == "stream":
@@ -235,7 +250,8 @@ class Classifier(pl.LightningModule):
         scale; for float16 the gradients are unscaled here, which the scaler takes note of.
         """
         if self.network.embedding.rows is not None and gradient_clip_val:
-            clip_gradients(self.parameters(), gradient_clip_val, gradient_clip_algorithm == "value")
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            clip_gradients(parameters, gradient_clip_val, gradient_clip_algorithm == "value")
             return
         plugin = self.trainer.precision_plugin
         if not isinstance(plugin, MixedPrecision) or not gradient_clip_val:

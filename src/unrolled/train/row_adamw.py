@@ -292,4 +292,6 @@ def clip_gradients(parameters: Iterable[Tensor], limit: float, by_value: bool = 
         for value in values:
             value.clamp_(-limit, limit)
     else:
-        torch._foreach_mul_(values, (limit / (get_total_norm(values) + 1e-6)).clamp(max=1.0))
+        factor = (limit / (get_total_norm(values) + 1e-6)).clamp(max=1.0)
+        with few_threads(values):
+            torch._foreach_mul_(values, factor)

@@ -205,11 +205,13 @@ class _WeightGradient:
     """
 
     def __init__(self, weight: Tensor | None, wanted: bool) -> None:
-        self._turned = weight.new_zeros(weight.shape[1], weight.shape[0]) if wanted and weight is not None else None
+        self._turned = weight.new_empty(weight.shape[1], weight.shape[0]) if wanted and weight is not None else None
+        self._share_of_old = 0  # until there is something
 
     def add(self, inputs: Tensor, da: Tensor) -> None:
         if self._turned is not None:
-            self._turned.addmm_(inputs.flatten(0, 1).t(), da.flatten(0, 1))
+            self._turned.addmm_(inputs.flatten(0, 1).t(), da.flatten(0, 1), beta=self._share_of_old)
+            self._share_of_old = 1
 
     def add_before(self, outputs: Tensor, h0: Tensor, da: Tensor, steps: slice, reverse: bool) -> None:
         """Add each step's da with the output of the step before; `steps` are those of da."""

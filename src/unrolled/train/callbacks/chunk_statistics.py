@@ -6,9 +6,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from unrolled.tbptt.batch import Batch
-from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, summed, write_scalars
-from unrolled.train.callbacks.step_boundaries import steps_after
+from unrolled.train.callbacks.loggers import summary_writers, summed, write_scalars
 from unrolled.train.classifier import Classifier
+from unrolled.train.step_boundaries import logged_this_step, steps_after
 
 
 class ChunkStatistics(Callback):

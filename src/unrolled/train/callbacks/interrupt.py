@@ -9,8 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.step_boundaries import between_steps, validation_follows
 from unrolled.train.signals import SIGNALS, raise_interrupt
+from unrolled.train.step_boundaries import between_steps, validation_follows
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 

@@ -1,4 +1,4 @@
-"""Helpers of callbacks that log: which steps are logged, sums over devices, and the loggers themselves."""
+"""Helpers of callbacks that log: sums over devices, and the loggers themselves."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -7,22 +7,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from unrolled.train.callbacks.step_boundaries import steps_after
-
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-
-def logs_after_this_step(trainer: pl.Trainer) -> bool:
-    """Whether the optimizer step that is about to happen is one that Lightning logs (each ``log_every_n_steps``-th)."""
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return every > 0 and (trainer.global_step + 1) % every == 0
-
-
-def logged_this_step(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Whether batch ``batch_idx`` (in its epoch) has just ended an optimizer step that Lightning logs."""
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return every > 0 and trainer.global_step % every == 0 and steps_after(trainer, batch_idx)
 
 
 def summed(trainer: pl.Trainer, counts: Iterable[float]) -> list[float]:

@@ -5,7 +5,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch.optim import Optimizer
 
-from unrolled.train.callbacks.loggers import logs_after_this_step, write_scalars
+from unrolled.train.callbacks.loggers import write_scalars
+from unrolled.train.step_boundaries import logs_after_this_step
 
 
 class LearningRate(Callback):

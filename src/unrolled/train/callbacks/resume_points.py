@@ -13,10 +13,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from unrolled.tbptt.loader import BatchLoader
 from unrolled.train.callbacks.interrupt import InterruptBetweenSteps
-from unrolled.train.callbacks.step_boundaries import between_steps, validation_follows
 from unrolled.train.classifier import Classifier
 from unrolled.train.devices import of_all_devices
 from unrolled.train.resume_files import KEY, resume_points
+from unrolled.train.step_boundaries import between_steps, validation_follows
 
 
 class ResumePoints(Callback):

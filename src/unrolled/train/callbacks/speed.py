@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from unrolled.train.callbacks.loggers import logged_this_step, summed, write_scalars
-from unrolled.train.callbacks.step_boundaries import steps_after
+from unrolled.train.callbacks.loggers import summed, write_scalars
 from unrolled.train.memory import peak_memory_mb, reset_peak_memory
+from unrolled.train.step_boundaries import logged_this_step, steps_after
 
 
 @dataclass

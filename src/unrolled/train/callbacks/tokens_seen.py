@@ -6,7 +6,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from unrolled.train.callbacks.loggers import logged_this_step, summary_writers, summed, write_scalars
+from unrolled.train.callbacks.loggers import summary_writers, summed, write_scalars
+from unrolled.train.step_boundaries import logged_this_step
 
 
 class TokensSeen(Callback):

@@ -1,12 +1,14 @@
 """Exponential moving average of the weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 
+from unrolled.nn.engines.passes import few_threads
 from unrolled.train.row_adamw import RowAdamW, Rows
 
 
@@ -30,21 +32,24 @@ class AveragedWeights(WeightAveraging):
         self.decay = decay
         self._swapped = False
         self._by_rows: dict[int, Rows] = {}  # by the address of the weight
+        self._averages: list[nn.Parameter] = []
+        self._weights: list[nn.Parameter] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         optimizers = [optimizer for optimizer in trainer.optimizers if isinstance(optimizer, RowAdamW)]
         self._by_rows = {rows.weight.data_ptr(): rows for optimizer in optimizers for rows in optimizer.all_rows()}
-        if self._begun:
+        if self._begun():
             self._attach(pl_module)
 
-    @property
     def _begun(self) -> bool:
         return self._average_model is not None and int(self._average_model.n_averaged) > 0
 
     def _attach(self, pl_module: pl.LightningModule) -> None:
-        """Let rows know where their average is."""
+        """Pair weights and averages, and let rows know where theirs is."""
         assert self._average_model is not None
-        for average, weight in zip(self._average_model.module.parameters(), pl_module.parameters(), strict=True):
+        self._averages = list(self._average_model.module.parameters())
+        self._weights = list(pl_module.parameters())
+        for average, weight in zip(self._averages, self._weights, strict=True):
             if (rows := self._by_rows.get(weight.data_ptr())) is not None:
                 rows.attach(average.detach())
 
@@ -55,12 +60,16 @@ class AveragedWeights(WeightAveraging):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        first = not self._begun
-        if first:
+        model = self._average_model
+        if model is None or not self._begun():
             self._flush()  # the first average is a copy of the weights
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if first and self._begun:
-            self._attach(pl_module)
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            if self._begun():
+                self._attach(pl_module)
+        elif trainer.global_step > self._latest_update_step:  # as Lightning's, which looks for all weights every time
+            self._move(self._averages, self._weights, model.n_averaged)
+            model.n_averaged += 1
+            self._latest_update_step = trainer.global_step
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._flush()
@@ -100,13 +109,15 @@ class AveragedWeights(WeightAveraging):
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     @torch.no_grad()
-    def _move(self, averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+    def _move(self, averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor | int) -> None:
         steps = int(updates)
         share = 1 - min(self.decay, (1 + steps) / (10 + steps))
-        dense = []
+        own, given = [], []
         for average, weight in zip(averages, weights, strict=True):
             if (rows := self._by_rows.get(weight.data_ptr())) is not None:
                 rows.follow(share)
             else:
-                dense.append((average, weight))
-        torch._foreach_lerp_([average for average, _ in dense], [weight for _, weight in dense], share)
+                own.append(average)
+                given.append(weight)
+        with few_threads(own):
+            torch._foreach_lerp_(own, given, share)

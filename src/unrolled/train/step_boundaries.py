@@ -1,4 +1,4 @@
-"""Boundaries between optimizer steps, where training may be saved or stopped."""
+"""Boundaries between optimizer steps, where training may be saved or stopped, and which steps are logged."""
 
 import math
 
@@ -24,3 +24,15 @@ def validation_follows(trainer: pl.Trainer, batch_idx: int) -> bool:
         return False
     counted = batch_idx if trainer.check_val_every_n_epoch is not None else trainer.fit_loop.total_batch_idx
     return (counted + 1) % int(every) == 0
+
+
+def logs_after_this_step(trainer: pl.Trainer) -> bool:
+    """Whether the optimizer step that is about to happen is one that Lightning logs (each ``log_every_n_steps``-th)."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and (trainer.global_step + 1) % every == 0
+
+
+def logged_this_step(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether batch ``batch_idx`` (in its epoch) has just ended an optimizer step that Lightning logs."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and trainer.global_step % every == 0 and steps_after(trainer, batch_idx)
