@@ -17,13 +17,13 @@ from typing import Any
 from unrolled.benchmarks.start import TRAIN
 from unrolled.places import PROJECT
 from unrolled.train.results import load_result
+from unrolled.waiting import VARIABLES
 
 SPINS = (300000, 10000, 1000)  # the first is what GNU's OpenMP does if it is told nothing
-VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
 
 
 def ways_of_waiting(spins: Sequence[int]) -> dict[str, Mapping[str, str]]:
-    """How GNU's OpenMP is told to wait: as `unrolled.cli` chooses, by looking so often before it sleeps, or asleep."""
+    """How GNU's OpenMP waits: as `unrolled.waiting` has it, by looking on so often before it sleeps, or asleep."""
     counts = {f"spin {count}": {"GOMP_SPINCOUNT": str(count)} for count in spins}
     return {"as chosen": {}, **counts, "sleep": {"OMP_WAIT_POLICY": "passive"}}
 
@@ -57,8 +57,8 @@ def measure(threads: int, steps: int, repetitions: int, spins: Sequence[int] = S
 def _tokens_per_second(threads: int, steps: int, place: Path, waiting: Mapping[str, str]) -> float:
     options = [f"threads={threads}", f"trainer.max_steps={steps}", "trainer.limit_val_batches=0"]
     command = [sys.executable, *TRAIN, *options, "trainer.limit_test_batches=1", f"output_dir={place}"]
-    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | dict(waiting)
-    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)
+    others = {name: value for name, value in os.environ.items() if name not in (*VARIABLES, "OMP_NUM_THREADS")}
+    subprocess.run(command, cwd=PROJECT, env={**others, **waiting}, check=True, capture_output=True)
     speed = load_result(place / "latest").speed["tokens_per_second"]
     assert speed is not None  # steps enough have been taken
     return float(speed)

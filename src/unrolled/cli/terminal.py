@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from unrolled.errors import UserError
+from unrolled.waiting import watch_processors
 
 
 @contextmanager
 def interruptible(said: str = "interrupted") -> Iterator[None]:
     """Inside, Ctrl-C ends the process with one line and status 130."""
+    watch_processors()
     try:
         yield
     except KeyboardInterrupt:

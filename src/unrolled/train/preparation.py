@@ -22,6 +22,7 @@ from unrolled.train.classifier import Classifier
 from unrolled.train.devices import global_rank
 from unrolled.train.recipe import Statistics, decide, described
 from unrolled.train.table import print_data
+from unrolled.waiting import watch_processors
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def _reset_process(config: Config) -> None:
     """Set what holds for the whole process anew: jobs of a sweep run in one, and none may inherit from the last."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    watch_processors()  # in a process of a sweep, too
     torch.set_float32_matmul_precision("highest")
     pl.seed_everything(config.seed, verbose=False)
 
