@@ -61,6 +61,7 @@ def run_here(
         ),
         (["callbacks.mine=3"], "callbacks.mine: there is no such key"),
         (["model=gruu"], "model=gruu: there is no such choice; did you mean model=gru? There are gru, gru_layer_norm"),
+        (["model=[gru,3]"], "model=[gru,3]: a run takes one choice; model=gru,3 with -m is a sweep over them"),
         (["data=3"], "data=3: there is no such choice; there are book_excerpts"),
         (["-m", "+experiment=1e3,True"], "experiment=1e3: there is no such choice; there are chunk_length"),
         (["modle=gru"], "modle: there is no such key; did you mean model=gru?"),

@@ -418,7 +418,7 @@ class StopAfter(Callback):
 @pytest.mark.parametrize(("batch", "seen"), [(3, [2]), (5, [2, 5]), (None, [2, 5])])
 def test_a_logged_loss_is_that_of_its_own_step(make_corpus: Make, batch: int | None, seen: list[int]) -> None:
     """The oracle is the same training that logs every loss. Training that a callback ends logs no earlier loss."""
-    schedule, every, some = DocumentsSchedule(make_corpus(LENGTHS + [2]), 1, 4), Losses(), Losses()
+    schedule, every, some = DocumentsSchedule(make_corpus([*LENGTHS, 2]), 1, 4), Losses(), Losses()
     fit(classifier(), schedule, logger=every, log_every_n_steps=1)
     stop = [] if batch is None else [StopAfter(batch)]
     fit(classifier(), schedule, logger=some, log_every_n_steps=3, callbacks=stop)

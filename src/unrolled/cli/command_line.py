@@ -15,6 +15,7 @@ HYDRAS_OPTIONS = (
     *("--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--shell-completion"),
     *("--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info"),
 )
+ONE_CHOICE = ("data", "model", "text", "pooling", "optimizer", "recipe", "trainer", "tbptt")  # of a list the last wins
 NONE = "none"  # the choice of a group that stands for `group=null`
 #: What Hydra reads as a number or a truth value, although a choice can only be text: it would end in a traceback.
 NO_TEXT = re.compile(r"[-+]?[\d._]+(e[-+]?\d+)?|true|false|inf|nan", re.IGNORECASE)
@@ -79,7 +80,8 @@ def quote_names(arguments: Sequence[str]) -> list[str]:
 def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
     """The command line with ``GROUP=null`` as Hydra understands it: the choice ``none``, or nothing to be chosen.
 
-    Raises UserError where a group cannot do without, and for a choice with the ending of its file, which Hydra takes.
+    Raises UserError where a group cannot do without, for a list where one choice is made, and for a choice with the
+    ending of its file, which Hydra takes.
     """
     defaults, found = default_choices(conf), []
     for text in arguments:
@@ -87,7 +89,10 @@ def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
         if group in defaults and value.endswith(".yaml"):
             raise UserError(f"{text}: a choice is named without .yaml; did you mean {text.removesuffix('.yaml')}?")
         if group.lstrip("+") in defaults:
-            text = f"{group}=" + ",".join(f"'{each}'" if NO_TEXT.fullmatch(each) else each for each in value.split(","))
+            if value.startswith("[") and group in ONE_CHOICE:
+                each = value.strip("[] ")
+                raise UserError(f"{text}: a run takes one choice; {group}={each} with -m is a sweep over them")
+            text = f"{group}=" + re.sub(r"[^][,\s]+", _as_text, value)
         if value != "null" or group not in defaults:
             found.append(text)
         elif NONE in (names := choices(conf, group)):
@@ -95,3 +100,7 @@ def without_null_choices(arguments: Sequence[str], conf: Path) -> list[str]:
         elif defaults[group] is not None:
             raise UserError(f"{text}: a run needs one; choose one of {', '.join(names)}")
     return found
+
+
+def _as_text(choice: re.Match[str]) -> str:
+    return f"'{choice[0]}'" if NO_TEXT.fullmatch(choice[0]) else choice[0]
