@@ -24,7 +24,7 @@ def run(code: str, **variables: str) -> list[str]:
 def test_threads_look_on_and_sleep_only_inside() -> None:
     """A thread that sleeps gives its processor up, which Linux counts: once for every operator, or never."""
     code = (
-        "import os, time, torch\n"
+        "import os, time, torch, sklearn.svm\n"  # which has an OpenMP of its own
         "from pathlib import Path\n"
         "from unrolled.waiting import TASKS, asleep\n"
         "torch.set_num_threads(2)\n"

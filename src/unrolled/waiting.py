@@ -61,11 +61,11 @@ def asleep() -> Iterator[None]:
     there, leave = Event(), Event()
 
     def crowd() -> None:
-        _open_team(len(os.sched_getaffinity(0)))
+        _open_teams(len(os.sched_getaffinity(0)))
         there.set()
         leave.wait()
 
-    team = Thread(target=crowd, name="crowd", daemon=True)  # its team ends with it
+    team = Thread(target=crowd, name="crowd", daemon=True)  # its teams end with it
     team.start()
     there.wait()
     try:
@@ -101,25 +101,24 @@ def _crowded() -> bool:
 
 
 def _several_threads() -> bool:
-    """Whether torch has been imported, and computes on more than one thread of GNU's OpenMP."""
-    threads = getattr(sys.modules.get("torch"), "get_num_threads", lambda: 1)()
-    return threads > 1 and _openmp() is not None
+    """Whether torch has been imported, and computes on more than one thread."""
+    return getattr(sys.modules.get("torch"), "get_num_threads", lambda: 1)() > 1
 
 
-def _openmp() -> str | None:
-    """The library of GNU's OpenMP that has been loaded."""
-    files = (line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines())
-    return next((file for file in files if Path(file).name.startswith("libgomp")), None)
+def _open_teams(threads: int) -> None:
+    """A parallel region of each GNU OpenMP that has been loaded, in which every thread frees nothing.
 
-
-def _open_team(threads: int) -> None:
-    """A parallel region in which every thread frees nothing."""
+    torch and scikit-learn bring one of their own each.
+    """
     import ctypes
 
-    openmp = ctypes.CDLL(_openmp())
-    openmp.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    openmp.GOMP_parallel.restype = None
-    openmp.GOMP_parallel(ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p), None, threads, 0)
+    nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
+    files = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    for file in files:
+        if Path(file).name.startswith("libgomp"):
+            parallel = ctypes.CDLL(file).GOMP_parallel
+            parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+            parallel(nothing, None, threads, 0)
 
 
 def _left_to_us() -> bool:
