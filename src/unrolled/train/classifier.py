@@ -131,7 +131,9 @@ class Classifier(pl.LightningModule):
 
     def _is_looked_at(self, batch_idx: int) -> bool:
         """Whether somebody looks at this batch's loss: to log it in every step would take half a millisecond each."""
-        trainer = self.trainer
+        trainer = self._trainer
+        if trainer is None:  # a step by itself
+            return False
         logged = logs_after_this_step(trainer) and steps_after(trainer, batch_idx)
         return logged or validation_follows(trainer, batch_idx) or trainer.should_stop
 
