@@ -46,6 +46,22 @@ def test_after_the_first_seconds_the_longest_time_is_foretold(
     assert caplog.text.count("at most about") == 1, "after the last batch nothing is left to foretell"
 
 
+def test_the_rate_is_that_of_training_alone(tiny, batches, make_trainer, monkeypatch) -> None:
+    """Batches of 11 tokens take 1/4000 s; after the last one before a validation a second passes, as a disk may take."""
+    now = [0.0]
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def take(seconds: float) -> None:
+        now[0] += seconds
+
+    tiny.on_train_batch_start = lambda batch, batch_idx: take(1 / 4000)
+    tiny.on_train_batch_end = lambda outputs, batch, batch_idx: take(float(batch_idx == 9))
+    out = io.StringIO()
+    bar = ProgressBar(refresh_seconds=0.001, line_seconds=0.001, file=out, width=200)
+    make_trainer([bar]).fit(tiny, batches(10), batches(1))
+    assert set(re.findall(r"tokens/s (\S+)", out.getvalue())) == {"44.0k"}
+
+
 def test_on_a_terminal_there_is_a_bar(tiny, batches, make_trainer) -> None:
     out = io.StringIO()
     bar = ProgressBar(refresh_seconds=0.0, file=out, force_terminal=True, width=160)

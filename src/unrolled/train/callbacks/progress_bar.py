@@ -42,10 +42,11 @@ class ProgressBar(RichProgressBar):
         self._first_began: float | None = None  # seconds, when the first batch had ended
         self._foretold = False
         self._batches = self._began_at = 0  # batches trained on, now and when this session began
-        self._began = 0.0  # seconds, as the next three
+        self._began = 0.0  # seconds, as the next four
         self._looked = 0.0
         self._wrote = 0.0
         self._counted = 0.0
+        self._ended = 0.0  # when the last batch had been trained on: what follows, as saving, does not count
         self._tokens = 0  # since `_counted`
         self._rate: float | None = None  # tokens per second
         self._numbers: dict[str, str] = {}
@@ -71,6 +72,7 @@ class ProgressBar(RichProgressBar):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._ended = time.perf_counter()
         self._batches += 1
         self._tokens += batch.num_tokens
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -122,10 +124,11 @@ class ProgressBar(RichProgressBar):
         return f"epoch {current_epoch + 1}" + ("" if epochs in (None, -1) else f"/{epochs}")
 
     def _measure_rate(self) -> None:
-        now = time.perf_counter()
-        if self._tokens and now > self._counted:
-            self._rate = self._tokens / (now - self._counted)
-        self._counted, self._tokens = now, 0
+        """Take the rate anew where enough has been trained on since the last time: batches differ in length."""
+        seconds = self._ended - self._counted
+        if self._tokens and seconds > 0 and (self._rate is None or seconds >= self.refresh_seconds):
+            self._rate = self._tokens / seconds
+            self._counted, self._tokens = self._ended, 0
 
     def _foretell(self, trainer: pl.Trainer, tokens: int) -> None:
         """Say how long training will take at most, once a few seconds of it are known.
