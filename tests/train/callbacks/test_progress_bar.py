@@ -47,7 +47,7 @@ def test_after_the_first_seconds_the_longest_time_is_foretold(
 
 
 def test_the_rate_is_that_of_training_alone(tiny, batches, make_trainer, monkeypatch) -> None:
-    """Batches of 11 tokens take 1/4000 s; after the last one before a validation a second passes, as a disk may take."""
+    """Batches of 11 tokens take 1/4000 s; a second passes between the last one and validation, as a disk may need."""
     now = [0.0]
     monkeypatch.setattr(progress_bar, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
