@@ -48,6 +48,12 @@ PROVIDED = {  # arguments that the program gives
 }
 # Keys of a group that are no arguments of its `_target_`, but of the network: the head's dropout, and its wide path.
 ASIDE: dict[str, dict[str, Any]] = {"pooling": {"dropout": Share}, "model": {"wide": bool}}
+Batches = Annotated[
+    float,
+    Rule(
+        lambda n: 0 < n <= 1 or (n > 1 and n == int(n)), "a number of batches, or a share of them from above 0 to 1.0"
+    ),
+]
 NUMBERS: dict[str, Any] = {  # of groups whose classes come with torch; not all of these have a rule of their own
     "model.hidden_size": Count,
     "model.num_layers": Count,
@@ -61,11 +67,15 @@ NUMBERS: dict[str, Any] = {  # of groups whose classes come with torch; not all 
     "optimizer.lr": Positive,
     "optimizer.weight_decay": float,
     "callbacks.early_stopping.patience": int | None,
-    "trainer.gradient_clip_val": float | None,
+    "trainer.gradient_clip_val": Annotated[float, Rule(lambda norm: norm >= 0, "at least 0")] | None,
+    "trainer.accumulate_grad_batches": Count,
+    "trainer.log_every_n_steps": Annotated[int, at_least(0)],
+    "trainer.check_val_every_n_epoch": Count | None,
+    **dict.fromkeys(["trainer.val_check_interval", "trainer.limit_train_batches"], Batches | None),
     "trainer.max_steps": int,
     "trainer.max_epochs": Annotated[
         int,
-        Rule(lambda n: n == -1 or n >= 1, "-1 (until trainer.max_steps or trainer.max_time ends the run), at least 1"),
+        Rule(lambda n: n == -1 or n >= 1, "-1 (until trainer.max_steps ends the run), at least 1"),
     ]
     | None,
 }
@@ -127,6 +137,10 @@ class Config:
         if self.tbptt.schedule == "stream" and self.model.get("bidirectional", False):
             rule = "the backward direction knows its own window only and cannot be read again; set tbptt.k1 to k2"
             require(self.tbptt.k1 == self.tbptt.k2, "tbptt.k1", self.tbptt.k1, f"with model.bidirectional=true {rule}")
+        epochs, steps = (self.trainer.get(name) for name in ("max_epochs", "max_steps"))
+        endless = epochs in (None, -1) and steps in (None, -1)
+        rule = "a schedule of the learning rate needs to know the end; set trainer.max_steps too, or a number of epochs"
+        require(self.scheduler is None or not endless, "trainer.max_epochs", epochs, rule)
 
 
 TYPED = {"tbptt": TBPTTConfig, "checkpoint": CheckpointConfig, "text": TextConfig}

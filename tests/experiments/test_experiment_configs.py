@@ -101,8 +101,11 @@ def test_truncation_bias(compose_config: Compose) -> None:
     [
         ("newsgroups", "newsgroups/fixed_seed{}", 0),
         ("newsgroups_best", "newsgroups/best_seed{}", 1),
+        ("newsgroups_best", "newsgroups/best_seed{}", 4),
         ("r8_best", "reuters/r8_best_seed{}", 1),
+        ("r8_best", "reuters/r8_best_seed{}", 4),
         ("r52_best", "reuters/r52_best_seed{}", 1),
+        ("r52_best", "reuters/r52_best_seed{}", 4),
     ],
 )
 def test_the_best_is_what_its_study_reports(

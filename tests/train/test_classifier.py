@@ -426,6 +426,16 @@ def test_a_logged_loss_is_that_of_its_own_step(make_corpus: Make, batch: int | N
     assert some.logged == {step: every.logged[step] for step in seen}
 
 
+def test_the_terminal_has_a_loss_of_the_last_ten_batches(make_corpus: Make) -> None:
+    """However seldom a loss is logged: that of the first batch, of each tenth after it, and of the last."""
+    model, seen, losses = classifier(), trainer(log_every_n_steps=1000, max_epochs=1), []
+    model.on_train_batch_end = lambda outputs, batch, batch_idx: losses.append(  # type: ignore[method-assign]
+        (float(outputs["loss"]), float(seen.callback_metrics["train/loss"]))
+    )
+    seen.fit(model, BatchLoader(DocumentsSchedule(make_corpus([3] * 25), 1, 4)))
+    assert [batch for batch, (own, shown) in enumerate(losses) if own == shown] == [0, 10, 20, 24]
+
+
 def test_copies_are_independent(make_corpus: Make) -> None:
     """A stream's carried state belongs to one training; another fit starts afresh."""
     schedule = StreamSchedule(make_corpus(LENGTHS), 2, 2)

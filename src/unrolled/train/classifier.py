@@ -33,6 +33,8 @@ from unrolled.train.step_boundaries import logs_after_this_step, steps_after, va
 
 log = logging.getLogger(__name__)
 
+SHOWN_EVERY = 10  # batches, after which the terminal has another loss
+
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
@@ -73,6 +75,7 @@ class Classifier(pl.LightningModule):
         self._scheduler = scheduler
         self._waiting: CarriedState | None = None  # of a stream, between two batches
         self._logged = True  # the batch's loss
+        self._unseen = SHOWN_EVERY  # batches since one's loss was logged: that of the first is
         self._answers: list[tuple[Tensor, Tensor]] = []  # predicted and true classes of the epoch's documents so far
         metrics = MetricCollection(
             {
@@ -119,6 +122,7 @@ class Classifier(pl.LightningModule):
             loss = (each * chunk_weights(self.tbptt.loss, batch, each.dtype)).sum() / batch.normalizer
             ended, labels = logits[batch.ended_rows], batch.labels[batch.ended_rows]
         self._logged = self._is_looked_at(batch_idx)
+        self._unseen = 1 if self._logged else self._unseen + 1
         if self._logged:
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(batch.num_documents, 1), sync_dist=True)
         if len(ended):
@@ -135,7 +139,8 @@ class Classifier(pl.LightningModule):
         if trainer is None:  # a step by itself
             return False
         logged = logs_after_this_step(trainer) and steps_after(trainer, batch_idx)
-        return logged or validation_follows(trainer, batch_idx) or trainer.should_stop
+        shown = self._unseen >= SHOWN_EVERY or validation_follows(trainer, batch_idx)
+        return logged or shown or trainer.should_stop
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Lightning logs one more step where a callback ends the training: not with an earlier batch's loss."""

@@ -134,14 +134,22 @@ def _checkpoint(result: RunResult, wanted: str | None) -> Path:
             raise UserError(
                 f"{directory} is not a finished run: {result.status}"
                 + (f" ({result.error})" if result.error else "")
-                + (f"; to use its weights all the same give {' or '.join(there)}" if there else "; it left no weights")
+                + (f"; to use its weights all the same give {' or '.join(there)}" if there else f"; {_go_on(result)}")
             )
         path = names["best"] or names["last"]
     else:
         path = names.get(wanted, wanted)
     if path is None:
-        raise UserError(f"{directory} has no {wanted or ''} checkpoint; train again".replace("  ", " "))
+        raise UserError(f"{directory} has no {wanted or ''} checkpoint; {_go_on(result)}".replace("  ", " "))
     file = Path(path) if wanted not in (None, "best", "last") else directory / path
     if not file.is_file():
         raise UserError(f"{file} does not exist; give checkpoint=best, checkpoint=last or a file")
     return file
+
+
+def _go_on(result: RunResult) -> str:
+    """What to do about a run that has noted no weights: a killed one may have points to resume from."""
+    from unrolled.train.resume_files import resume_points  # imports Lightning, which predictions need not wait for
+
+    saved = resume_points(result.directory / "checkpoints")
+    return f"finish it with python train.py resume={result.directory}" if saved else "it left no weights; train again"

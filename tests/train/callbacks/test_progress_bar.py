@@ -62,6 +62,23 @@ def test_the_rate_is_that_of_training_alone(tiny, batches, make_trainer, monkeyp
     assert set(re.findall(r"tokens/s (\S+)", out.getvalue())) == {"44.0k"}
 
 
+def test_the_rate_of_short_epochs_is_measured_over_several(tiny, batches, make_trainer, monkeypatch) -> None:
+    """Epochs of three batches in 3/4000 s, later in 3/1000 s, at a look every 4/1000 s; validation takes a second."""
+    now = [0.0]
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def take(seconds: float) -> None:
+        now[0] += seconds
+
+    tiny.on_train_batch_start = lambda batch, batch_idx: take(1 / 4000 if tiny.current_epoch < 10 else 1 / 1000)
+    tiny.on_validation_start = lambda: take(1.0)
+    out = io.StringIO()
+    bar = ProgressBar(refresh_seconds=0.004, line_seconds=0.004, file=out, width=200)
+    make_trainer([bar], max_epochs=20).fit(tiny, batches(3), batches(1))
+    rates = re.findall(r"tokens/s (\S+)", out.getvalue())
+    assert (rates[0], rates[-1]) == ("44.0k", "11.0k")
+
+
 def test_on_a_terminal_there_is_a_bar(tiny, batches, make_trainer) -> None:
     out = io.StringIO()
     bar = ProgressBar(refresh_seconds=0.0, file=out, force_terminal=True, width=160)

@@ -64,7 +64,7 @@ class ProgressBar(RichProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._batches = self._began_at = trainer.fit_loop.total_batch_idx + 1
-        self._began = self._wrote = self._counted = time.perf_counter()
+        self._began = self._wrote = self._counted = self._ended = time.perf_counter()
         self._tokens = 0
         total = self._total(trainer)
         self._line(f"training on {pl_module.device}" + ("" if total is None else f", {total:,} batches at most"))
@@ -90,7 +90,7 @@ class ProgressBar(RichProgressBar):
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == "fit" and not trainer.sanity_checking and not self.is_enabled:
             self._line_of_numbers(trainer, pl_module)
-        self._counted, self._tokens = time.perf_counter(), 0
+        self._counted += time.perf_counter() - self._ended  # what came after the last batch was no training
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
