@@ -76,11 +76,14 @@ def test_a_command_sleeps_while_its_processors_are_wanted() -> None:
         "import os, subprocess, sys, threading, time\n"
         "from unrolled.cli.terminal import interruptible\n"
         "with interruptible():\n"
-        "    import torch\n"
-        "    torch.set_num_threads(2)\n"
-        "    x = torch.zeros(2**20)\n"
         "    busy = 'while True: pass'\n"
         "    others = [subprocess.Popen([sys.executable, '-c', busy]) for _ in os.sched_getaffinity(0)]\n"
+        "    import torch\n"
+        "    x = torch.zeros(2**20)\n"
+        "    until = time.perf_counter() + 1\n"
+        "    while time.perf_counter() < until:\n"
+        "        x.add_(1)\n"  # on one thread, while the watch looks
+        "    torch.set_num_threads(2)\n"
         "    began, found = time.perf_counter(), False\n"
         "    while not found and time.perf_counter() - began < 60:\n"
         "        x.add_(1)\n"
@@ -88,7 +91,7 @@ def test_a_command_sleeps_while_its_processors_are_wanted() -> None:
         "    [other.kill() for other in others]\n"
         "    print(found)\n"
     )
-    assert run(code) == ["True"]
+    assert run(code, OMP_NUM_THREADS="1") == ["True"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("GOMP_SPINCOUNT", "77"), ("OMP_WAIT_POLICY", "active")])

@@ -9,6 +9,8 @@ manual of GNU's OpenMP). So as long as threads of this process have to wait for 
 which does nothing.
 """
 
+import functools
+import logging
 import os
 import sys
 import time
@@ -17,9 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
+log = logging.getLogger(__name__)
+
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # by which a user decides; then nothing is done here
 LOOK_EVERY = 0.2  # seconds
 CROWDED = 0.05  # of the time: how long threads may wait for a processor, all together, on a machine called idle
+LASTING_LOOKS = 50  # after which it is said once
 CALM_LOOKS = 5  # one after the other, after which the machine is called idle again
 TASKS = Path("/proc/self/task")
 
@@ -88,9 +93,19 @@ def _wait_until_crowded() -> None:
 
 
 def _wait_until_calm() -> None:
-    calm = 0
+    calm = looks = 0
     while calm < CALM_LOOKS:
-        calm = 0 if _crowded() else calm + 1
+        calm, looks = 0 if _crowded() else calm + 1, looks + 1
+        if looks == LASTING_LOOKS:
+            _say_once()
+
+
+@functools.cache
+def _say_once() -> None:
+    log.info(
+        "Other programs want this machine's processors, so threads that wait for one another sleep. Where most of the "
+        "processors are taken, threads=1 is faster."
+    )
 
 
 def _crowded() -> bool:
@@ -101,8 +116,16 @@ def _crowded() -> bool:
 
 
 def _several_threads() -> bool:
-    """Whether torch has been imported, and computes on more than one thread."""
-    return getattr(sys.modules.get("torch"), "get_num_threads", lambda: 1)() > 1
+    """Whether torch has been imported, and computes on more than one thread.
+
+    A thread that has asked once gets the same answer ever after, so a new one asks.
+    """
+    answers: list[int] = []
+    ask = getattr(sys.modules.get("torch"), "get_num_threads", lambda: 1)
+    asking = Thread(target=lambda: answers.append(ask()))
+    asking.start()
+    asking.join()
+    return answers[0] > 1
 
 
 def _open_teams(threads: int) -> None:

@@ -103,7 +103,10 @@ def test_a_mistake_is_one_sentence_and_status_2(
     [
         (["model.hidden_size=-1"], "model.hidden_size=-1: must be at least 1"),
         (["optimizer.lr=-1"], "optimizer.lr=-1: must be more than 0"),
-        (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be -1 (until trainer.max_steps ends the run), at least 1"),
+        (
+            ["trainer.max_epochs=0"],
+            "trainer.max_epochs=0: must be -1 (until trainer.max_steps ends the run), at least 1",
+        ),
         (["tbptt.batch_size=0"], "tbptt.batch_size=0: must be at least 1"),
         (["trainer.max_epochs=abc"], "trainer.max_epochs=abc: must be a whole number"),
         (["callbacks.early_stopping.patience=1.5"], "callbacks.early_stopping.patience=1.5: must be a whole number"),

@@ -186,8 +186,10 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Training accuracy and F1 of the epoch, as the model was when it read each document."""
         answers = _joined(self._answers)
-        if answers is not None:  # one of several devices may have had no document
+        if answers is not None:
             self.train_metrics.update(*answers)
+        elif self.trainer.world_size == 1:  # one of several devices may have had no document
+            return
         self.log_dict(self.train_metrics.compute())
         self.train_metrics.reset()
 

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 from rich.console import Console
 
 from unrolled.config import Config
+from unrolled.console import say
 from unrolled.data.prepare import PreparedData
 from unrolled.errors import UserError
 from unrolled.files import write_atomically
@@ -124,6 +125,8 @@ def _fit_network(
             path, result.tested_weights = checkpoint_to_test(trainer)
             if path is not None:  # the weights alone: `ckpt_path` would take history and speed back to that point, too
                 model.load_state_dict(load_intact(Path(path))["state_dict"])
+            elif first:
+                say(console, "no validation was made before training ended, so the weights at its end are tested")
             trainer.test(model, datamodule=data, verbose=False)
         if first:
             predictions = save_predictions(directory, model.test_predictions, prepared.labels)

@@ -31,6 +31,8 @@ NOISE = (  # warnings that no user of this program can act on
     r".*smaller than the logging interval.*",
     r".*LSTM with projections is not supported with oneDNN.*",
     r"Checkpoint directory .* exists and is not empty",
+    r"`ModelCheckpoint\(monitor=.*could not find the monitored key.*",  # before the first validation: the run says it
+    r"The ``compute`` method of metric .* was called before the ``update`` method.*",  # in an epoch without documents
     r"It is recommended to use `self\.log\('train/.*",  # the metrics of an epoch are of all devices already
 )
 
