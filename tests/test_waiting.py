@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from unrolled.waiting import VARIABLES
 
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0  # 0: not Linux
 OTHERS = {name: value for name, value in os.environ.items() if name not in (*VARIABLES, "OMP_NUM_THREADS")}
 
 
@@ -20,7 +21,7 @@ def run(code: str, **variables: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="threads of OpenMP never look on with one processor")
+@pytest.mark.skipif(PROCESSORS < 2, reason="threads of OpenMP never look on with one processor")
 def test_threads_look_on_and_sleep_only_inside() -> None:
     """A thread that sleeps gives its processor up, which Linux counts: once for every operator, or never."""
     code = (
@@ -50,7 +51,7 @@ def test_threads_look_on_and_sleep_only_inside() -> None:
     assert again <= 6  # the team may end a moment later than its thread
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone ties threads to a processor")
+@pytest.mark.skipif(not PROCESSORS, reason="Linux alone ties threads to a processor")
 def test_the_watch_sees_that_processors_are_wanted() -> None:
     """Two programs tied to one processor: each waits half of the time."""
     code = (
@@ -69,7 +70,7 @@ def test_the_watch_sees_that_processors_are_wanted() -> None:
     assert float(run(code)[0]) > 0.2
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs a processor to wait for")
+@pytest.mark.skipif(PROCESSORS < 2, reason="needs a processor to wait for")
 def test_a_command_sleeps_while_its_processors_are_wanted() -> None:
     """With as many other programs as processors there is a second team; with none the watch opens no team."""
     code = (
